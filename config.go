@@ -1,0 +1,121 @@
+package netquorum
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// A Config is a whole configuration in which no rule is broken. It is
+// immutable: Change returns another one that shares what did not change, so
+// holding an old one costs nothing and reading needs no lock. The zero Config
+// is empty and ready to use.
+//
+// The rules that span documents are kept as two indexes. A claim says that a
+// document owns a thing which may have one owner only (an address, a client
+// identifier). A use says that a document refers to another. Changing one
+// document therefore costs the same among ten documents as among ten thousand.
+type Config struct {
+	docs   *iradix.Tree[Document]
+	claims *iradix.Tree[claim]
+	uses   *iradix.Tree[Key] // key: used document, then user; value: the user
+}
+
+// Get returns the document with the key, whatever the case of its name.
+func (c Config) Get(kind Kind, name string) (Document, bool) {
+	if c.docs == nil {
+		return Document{}, false
+	}
+	return c.docs.Get(docPath(Key{kind, name}))
+}
+
+// Len returns how many documents there are.
+func (c Config) Len() int {
+	if c.docs == nil {
+		return 0
+	}
+	return c.docs.Len()
+}
+
+// All yields the documents of one kind in the order of their names.
+func (c Config) All(kind Kind) iter.Seq[Document] {
+	return func(yield func(Document) bool) {
+		if c.docs == nil {
+			return
+		}
+		it := c.docs.Root().Iterator()
+		it.SeekPrefix([]byte{kindByte(kind), '/'})
+		for _, d, ok := it.Next(); ok; _, d, ok = it.Next() {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// Documents yields every document, by kind in the order of Kinds, then by name.
+func (c Config) Documents() iter.Seq[Document] {
+	return func(yield func(Document) bool) {
+		for _, k := range Kinds {
+			for d := range c.All(k) {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// docPath is the document's place in the tree: kind, then folded name.
+func docPath(k Key) []byte {
+	return append([]byte{kindByte(k.Kind), '/'}, strings.ToLower(k.Name)...)
+}
+
+func kindByte(k Kind) byte { return byte('a' + slices.Index(Kinds, k)) }
+
+// find returns the spec of one document, or nil.
+func find[S Spec](c Config, kind Kind, name string) (S, bool) {
+	d, ok := c.Get(kind, name)
+	if !ok {
+		var none S
+		return none, false
+	}
+	s, ok := d.Spec.(S)
+	return s, ok
+}
+
+// Cluster returns the cluster's own document.
+func (c Config) Cluster() (name string, spec *Cluster, ok bool) {
+	for d := range c.All(KindCluster) {
+		return d.Name, d.Spec.(*Cluster), true
+	}
+	return "", nil, false
+}
+
+// Filer returns the filer's document.
+func (c Config) Filer(name string) (*Filer, bool) { return find[*Filer](c, KindFiler, name) }
+
+// VirtualServer returns the virtual server's document.
+func (c Config) VirtualServer(name string) (*VirtualServer, bool) {
+	return find[*VirtualServer](c, KindVirtualServer, name)
+}
+
+// Placement returns where the virtual server or service of the name is hosted.
+func (c Config) Placement(name string) (*Placement, bool) {
+	return find[*Placement](c, KindPlacement, name)
+}
+
+// Routes returns the named policy.
+func (c Config) Routes(name string) (*Routes, bool) { return find[*Routes](c, KindRoutes, name) }
+
+// Interfaces returns the interfaces that a filer has: its own, and those of its
+// group that it does not replace, lower layers before what is built on them.
+func (c Config) Interfaces(filer string) []Interface {
+	f, ok := c.Filer(filer)
+	if !ok {
+		return nil
+	}
+	return c.effective(f)
+}

@@ -1,0 +1,171 @@
+package netquorum
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// A Kind says what a document configures.
+type Kind string
+
+// The kinds, in the order in which documents are listed and dumped: what others
+// refer to comes first, so that a dump reads from the general to the special.
+const (
+	KindCluster       Kind = "Cluster"
+	KindRoutes        Kind = "Routes"
+	KindFilerGroup    Kind = "FilerGroup"
+	KindFiler         Kind = "Filer"
+	KindVirtualServer Kind = "VirtualServer"
+	KindService       Kind = "Service"
+	KindRecord        Kind = "Record"
+
+	// The rest is written by the cluster itself and refused from users.
+	KindMember    Kind = "Member"
+	KindPlacement Kind = "Placement"
+	KindToken     Kind = "Token"
+)
+
+// Kinds lists every kind in listing order.
+var Kinds = []Kind{
+	KindCluster, KindRoutes, KindFilerGroup, KindFiler, KindVirtualServer, KindService, KindRecord,
+	KindMember, KindPlacement, KindToken,
+}
+
+// Machine reports whether documents of the kind are written by the cluster
+// itself. They are left out of dumps and refused in a user's transaction.
+func (k Kind) Machine() bool {
+	return k == KindMember || k == KindPlacement || k == KindToken
+}
+
+// A Revision is the raft index of a committed transaction. Zero means none.
+type Revision uint64
+
+// A Key names one document. Names are compared without regard to case, as the
+// source documents ask for interface names and as DNS does for host names.
+type Key struct {
+	Kind Kind   `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Fold returns the key in the form used for comparing: its name in lower case.
+func (k Key) Fold() Key { return Key{k.Kind, strings.ToLower(k.Name)} }
+
+func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
+
+// A Spec is the content of a document: one of *Cluster, *Filer, *FilerGroup,
+// *VirtualServer, *Service, *Routes, *Record, *Member, *Placement, *Token.
+// A spec inside a Document or a Config is never changed in place.
+type Spec interface {
+	Kind() Kind
+	// check reports every rule that the spec breaks by itself.
+	check(c *checker)
+}
+
+// A Document is one configuration object, the unit of the store, of YAML files
+// and of the API.
+type Document struct {
+	Kind     Kind
+	Name     string
+	Revision Revision // of the transaction that last wrote it; 0 in a user's file
+	Spec     Spec
+}
+
+// Key returns the document's key.
+func (d Document) Key() Key { return Key{d.Kind, d.Name} }
+
+// newSpec maps each kind to an empty spec of its type.
+var newSpec = map[Kind]func() Spec{
+	KindCluster:       func() Spec { return new(Cluster) },
+	KindRoutes:        func() Spec { return new(Routes) },
+	KindFilerGroup:    func() Spec { return new(FilerGroup) },
+	KindFiler:         func() Spec { return new(Filer) },
+	KindVirtualServer: func() Spec { return new(VirtualServer) },
+	KindService:       func() Spec { return new(Service) },
+	KindRecord:        func() Spec { return new(Record) },
+	KindMember:        func() Spec { return new(Member) },
+	KindPlacement:     func() Spec { return new(Placement) },
+	KindToken:         func() Spec { return new(Token) },
+}
+
+// wireDocument is the JSON form of a Document.
+type wireDocument struct {
+	Kind     Kind            `json:"kind"`
+	Name     string          `json:"name"`
+	Revision Revision        `json:"revision,omitempty"`
+	Spec     json.RawMessage `json:"spec"`
+}
+
+// MarshalJSON writes the document with its fields in a fixed order, so that
+// equal documents have equal bytes: the state hash and dumps rely on it.
+func (d Document) MarshalJSON() ([]byte, error) {
+	spec, err := json.Marshal(d.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Key(), err)
+	}
+	return json.Marshal(wireDocument{d.Kind, d.Name, d.Revision, spec})
+}
+
+// UnmarshalJSON reads one document strictly: an unknown kind or field is an
+// error that names it.
+func (d *Document) UnmarshalJSON(data []byte) error {
+	var w wireDocument
+	if err := strictJSON(data, &w); err != nil {
+		return fmt.Errorf("document: %w", err)
+	}
+	spec, err := DecodeSpec(w.Kind, w.Spec)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Key{w.Kind, w.Name}, err)
+	}
+	*d = Document{w.Kind, w.Name, w.Revision, spec}
+	return nil
+}
+
+// DecodeSpec reads the JSON form of a spec of the given kind, strictly. A
+// missing spec is an empty one.
+func DecodeSpec(kind Kind, data []byte) (Spec, error) {
+	make, ok := newSpec[kind]
+	if !ok {
+		return nil, &UnknownKindError{Kind: kind}
+	}
+	spec := make()
+	if len(data) == 0 || bytes.Equal(data, []byte("null")) {
+		return spec, nil
+	}
+	if err := strictJSON(data, spec); err != nil {
+		return nil, err
+	}
+	return spec, nil
+}
+
+// UnknownKindError reports a document whose kind this version does not have.
+type UnknownKindError struct{ Kind Kind }
+
+func (e *UnknownKindError) Error() string {
+	names := []string{}
+	for _, k := range Kinds {
+		if !k.Machine() {
+			names = append(names, string(k))
+		}
+	}
+	return fmt.Sprintf("unknown kind %q; this version has %s", e.Kind, strings.Join(names, ", "))
+}
+
+// Equal reports whether two documents say the same, whatever their revisions.
+func (d Document) Equal(o Document) bool {
+	return d.Key() == o.Key() && reflect.DeepEqual(d.Spec, o.Spec)
+}
+
+func strictJSON(data []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if dec.More() {
+		return fmt.Errorf("more than one JSON value")
+	}
+	return nil
+}

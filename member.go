@@ -1,0 +1,40 @@
+package netquorum
+
+// A FilerID identifies a filer for raft and in certificates: a UUID made when
+// the filer first joins a cluster. Names and addresses may change, it does not.
+type FilerID string
+
+// A Member document is written when a filer joins, under the filer's name.
+type Member struct {
+	ID FilerID `json:"id"`
+	// Endpoints are the host:port addresses at which the filer was last known
+	// to listen beside those that its mgmt addresses imply.
+	Endpoints []string `json:"endpoints,omitempty"`
+}
+
+func (*Member) Kind() Kind { return KindMember }
+
+// A Placement says which filer hosts the virtual server or service of the same
+// name.
+type Placement struct {
+	// Filer is the host's name; empty when no filer can host it now.
+	Filer string `json:"filer,omitempty"`
+	// Epoch grows with every move, so that what a former host does late can be
+	// recognised and refused.
+	Epoch uint64 `json:"epoch"`
+}
+
+func (*Placement) Kind() Kind { return KindPlacement }
+
+// A Token lets one filer join once. Its document's name is the public half.
+type Token struct {
+	// Key is derived from the secret half; both sides prove that they know it.
+	// It never leaves the store.
+	Key []byte `json:"key"`
+	// Expires is in seconds since 1970, compared with the proposer's time.
+	Expires int64 `json:"expires"`
+	// Filer, when set, is the only filer name the token is good for.
+	Filer string `json:"filer,omitempty"`
+}
+
+func (*Token) Kind() Kind { return KindToken }
