@@ -19,6 +19,8 @@ func (*Member) Kind() Kind { return KindMember }
 type Placement struct {
 	// Filer is the host's name; empty when no filer can host it now.
 	Filer string `json:"filer,omitempty"`
+	// Leaving is a live filer that must stop hosting before another may start.
+	Leaving string `json:"leaving,omitempty"`
 	// Epoch grows with every move, so that what a former host does late can be
 	// recognised and refused.
 	Epoch uint64 `json:"epoch"`
