@@ -1,0 +1,222 @@
+package fsm
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	"github.com/netquorum/netquorum"
+)
+
+// A snapshotReader reads a stream whose bytes it does not trust yet.
+type snapshotReader struct {
+	src  *bufio.Reader
+	hash hash.Hash
+	slab []byte // what is left of the current block of memory
+}
+
+// slabSize is how much memory is asked for at a time. Items share a block, and
+// an announced length is believed no further than this.
+const slabSize = 1 << 20
+
+// read reads and hashes n bytes.
+func (sr *snapshotReader) read(n int) ([]byte, error) {
+	if n > slabSize/4 {
+		return sr.readLarge(n)
+	}
+	if n > len(sr.slab) {
+		sr.slab = make([]byte, slabSize)
+	}
+	b := sr.slab[:n:n]
+	sr.slab = sr.slab[n:]
+	if _, err := io.ReadFull(sr.src, b); err != nil {
+		return nil, readError(err)
+	}
+	sr.hash.Write(b)
+	return b, nil
+}
+
+// readLarge grows as the bytes really arrive.
+func (sr *snapshotReader) readLarge(n int) ([]byte, error) {
+	var b []byte
+	for len(b) < n {
+		part := min(n-len(b), max(slabSize, len(b)))
+		b = slices.Grow(b, part)
+		if _, err := io.ReadFull(sr.src, b[len(b):len(b)+part]); err != nil {
+			return nil, readError(err)
+		}
+		b = b[:len(b)+part]
+	}
+	sr.hash.Write(b)
+	return b, nil
+}
+
+func readError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: ends too early", ErrCorrupt)
+	}
+	return fmt.Errorf("read: %w", err)
+}
+
+// item reads and hashes one item.
+func (sr *snapshotReader) item() (snapshotItem, error) {
+	kind, err := sr.src.ReadByte()
+	if err != nil {
+		return snapshotItem{}, readError(err)
+	}
+	size, err := binary.ReadUvarint(sr.src)
+	if err != nil || size > maxSnapshotItem {
+		if err == nil || !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("%w: an item of %d bytes", ErrCorrupt, size)
+		} else {
+			err = readError(err)
+		}
+		return snapshotItem{}, err
+	}
+	var head [1 + binary.MaxVarintLen64]byte
+	sr.hash.Write(binary.AppendUvarint(append(head[:0], kind), size))
+	payload, err := sr.read(int(size))
+	return snapshotItem{kind, payload}, err
+}
+
+// A builder makes a state of the items of a snapshot.
+type builder struct {
+	state    State
+	docs     []netquorum.Document
+	versions map[versionKey]version // what only the history knows
+	pasts    []snapshotItem
+	header   bool
+}
+
+func buildState(items []snapshotItem) (*State, error) {
+	b := &builder{versions: map[versionKey]version{}}
+	n := 0
+	for _, it := range items {
+		if it.kind == itemDocument {
+			n++
+		}
+	}
+	b.docs = make([]netquorum.Document, 0, n)
+	for i, it := range items {
+		if err := b.item(it); err != nil {
+			return nil, fmt.Errorf("item %d: %w", i+1, err)
+		}
+	}
+	if !b.header {
+		return nil, fmt.Errorf("%w: no header", ErrCorrupt)
+	}
+	var problems netquorum.Problems
+	if b.state.config, problems = b.state.config.Change(b.docs, nil); len(problems) > 0 {
+		return nil, fmt.Errorf("%w: its configuration breaks rules:\n%w", ErrCorrupt, problems)
+	}
+	if b.state.config.Len() != len(b.docs) {
+		return nil, fmt.Errorf("%w: a document stands in it twice", ErrCorrupt)
+	}
+	for _, it := range b.pasts {
+		if err := b.past(it.payload); err != nil {
+			return nil, err
+		}
+	}
+	if n := b.state.history.queue.len(); n > 0 && b.state.history.queue.at(n-1).change.Revision != b.state.revision {
+		return nil, fmt.Errorf("%w: the history does not end at revision %d", ErrCorrupt, b.state.revision)
+	}
+	return &b.state, nil
+}
+
+func (b *builder) item(it snapshotItem) error {
+	r := reader{data: it.payload}
+	switch it.kind {
+	case itemHeader:
+		b.header = true
+		b.state.revision, b.state.index = r.revision(), r.uvarint()
+	case itemDocument:
+		b.docs = append(b.docs, r.document())
+		if r.err == nil {
+			v, err := weigh(&b.docs[len(b.docs)-1])
+			if err != nil {
+				return err
+			}
+			b.state.documents = b.state.documents.plus(v.sum)
+		}
+	case itemVersion:
+		d := r.document()
+		if r.err == nil {
+			v, err := weigh(&d)
+			if err != nil {
+				return err
+			}
+			b.versions[keyOf(d.Key(), d.Revision)] = v
+		}
+	case itemChange:
+		b.pasts = append(b.pasts, it) // once all documents are known
+		return nil
+	case itemRequest:
+		b.state.requests.young = b.state.requests.young.add(r.request())
+	case itemOldReq:
+		b.state.requests.old = b.state.requests.old.add(r.request())
+	default:
+		return fmt.Errorf("kind %d: %w", it.kind, ErrUnsupported)
+	}
+	return r.end()
+}
+
+// past adds one change to the history.
+func (b *builder) past(payload []byte) error {
+	r := reader{data: payload}
+	c := Change{Revision: r.revision()}
+	f := r.flags(2)
+	c.Restore, c.Abridged = f&1 != 0, f&2 != 0
+	c.Time, c.Actor, c.Trace, c.ID = r.varint(), r.string(), r.uvarint(), r.string()
+	changes := make([]revised, r.count())
+	for i := range changes {
+		k := r.key()
+		before, after := r.revision(), r.revision()
+		if r.err != nil {
+			break
+		}
+		changes[i].key = k
+		var err error
+		if changes[i].before, err = b.version(k, before, c.Abridged); err != nil {
+			return err
+		}
+		if changes[i].after, err = b.version(k, after, c.Abridged); err != nil {
+			return err
+		}
+	}
+	if err := r.end(); err != nil {
+		return fmt.Errorf("change %d: %w", c.Revision, err)
+	}
+	if n := b.state.history.queue.len(); n > 0 && b.state.history.queue.at(n-1).change.Revision+1 != c.Revision {
+		return fmt.Errorf("%w: history goes on with revision %d", ErrCorrupt, c.Revision)
+	}
+	b.state.history = b.state.history.add(newPast(c, changes), len(b.pasts))
+	return nil
+}
+
+// version finds a version that a change refers to, so that a document that
+// stands in several changes is in memory once, as it was before the snapshot.
+func (b *builder) version(k netquorum.Key, r netquorum.Revision, abridged bool) (version, error) {
+	if r == 0 {
+		return version{}, nil
+	}
+	if abridged {
+		return version{doc: stub(k, r)}, nil
+	}
+	if v, ok := b.versions[keyOf(k, r)]; ok {
+		return v, nil
+	}
+	d, ok := b.state.config.Get(k.Kind, k.Name)
+	if !ok || d.Revision != r {
+		return version{}, fmt.Errorf("%w: the history refers to %s at revision %d, which is missing", ErrCorrupt, k, r)
+	}
+	v, err := weigh(&d)
+	if err != nil {
+		return version{}, err
+	}
+	b.versions[keyOf(k, r)] = v
+	return v, nil
+}
