@@ -40,8 +40,6 @@ func (c Config) Hash() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-func (c Config) effective(f *Filer) []Interface { return f.Interfaces }
-
 func (*Cluster) check(*checker)       {}
 func (*Filer) check(*checker)         {}
 func (*FilerGroup) check(*checker)    {}
@@ -53,16 +51,6 @@ func (*Member) check(*checker)        {}
 func (*Placement) check(*checker)     {}
 func (*Token) check(*checker)         {}
 
-// A Candidate is a filer of a virtual server's group and what it lacks to host
-// the server.
-type Candidate struct {
-	Filer   string          `json:"filer"`
-	Missing []InterfaceName `json:"missing,omitempty"`
-}
-
-// Candidates lists the filers of the group in the order of their names.
-func (c Config) Candidates(h Hosted) []Candidate { return nil }
-
 // A Finding is something an operator should know about a valid configuration.
 type Finding struct {
 	Document Key    `json:"document"`
@@ -72,10 +60,3 @@ type Finding struct {
 
 // Findings lists what is allowed but probably not wanted.
 func (c Config) Findings() []Finding { return nil }
-
-// ParseDocuments reads documents from YAML (any number of them, separated by
-// ---) or JSON (one value after another). name is used in errors.
-func ParseDocuments(name string, data []byte) ([]Document, error) { return nil, nil }
-
-// PortMAC is the MAC of a virtual server's port on an alias.
-func PortMAC(cluster MAC, owner Key, alias InterfaceName) MAC { return MAC{} }
