@@ -1,0 +1,121 @@
+package transport
+
+import (
+	"container/list"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/netquorum/netquorum"
+)
+
+// A trackedConn is a connection below TLS that the endpoint can close when it
+// ends or when the peer is no longer allowed. It leaves the endpoint's books
+// when it is closed, whoever closes it.
+type trackedConn struct {
+	net.Conn
+	endpoint *Endpoint
+	closed   atomic.Bool
+}
+
+func (c *trackedConn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return net.ErrClosed
+	}
+	c.endpoint.forget(c)
+	return c.Conn.Close()
+}
+
+// remember enters an established connection, unless the endpoint has ended or
+// the peer is not allowed (any more: it may have been removed while its
+// handshake ran, after Recheck looked).
+func (e *Endpoint) remember(c *trackedConn, peer netquorum.FilerID) error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return net.ErrClosed
+	}
+	e.conns[c] = peer
+	e.mu.Unlock()
+	if c.closed.Load() { // closed before it was entered: nobody would remove it
+		e.forget(c)
+		return net.ErrClosed
+	}
+	if !e.allowed(peer) {
+		c.Close()
+		return &PeerError{Reason: NotAllowed, Filer: peer}
+	}
+	return nil
+}
+
+func (e *Endpoint) forget(c *trackedConn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.conns, c)
+}
+
+// Recheck closes the connections, in both directions, of peers that Allow no
+// longer accepts. Call it after every change of who belongs to the cluster.
+func (e *Endpoint) Recheck() {
+	e.mu.Lock()
+	open := make(map[*trackedConn]netquorum.FilerID, len(e.conns))
+	for c, peer := range e.conns {
+		open[c] = peer
+	}
+	e.mu.Unlock()
+	for c, peer := range open { // Allow is the caller's code: not under our lock
+		if !e.allowed(peer) {
+			e.log.Info("connection closed: the filer is no longer allowed", "peer", peer)
+			c.Close()
+		}
+	}
+	e.requests.drop(func(id netquorum.FilerID) bool { return !e.allowed(id) })
+	e.dialer.drop(func(id netquorum.FilerID) bool { return !e.allowed(id) })
+}
+
+func (e *Endpoint) allowed(id netquorum.FilerID) bool { return e.cfg.Allow == nil || e.cfg.Allow(id) }
+
+// halfOpen holds the connections whose peer has proved nothing yet. When there
+// are too many the oldest goes, not the newest: an honest handshake takes
+// milliseconds, so a flood of silent connections pushes out only itself.
+type halfOpen struct {
+	max int
+	mu  sync.Mutex
+	all list.List // of *applicant, oldest first
+}
+
+// An applicant is one half-open connection.
+type applicant struct {
+	conn    net.Conn
+	evicted atomic.Bool
+	element *list.Element
+}
+
+func (h *halfOpen) enter(c net.Conn) *applicant {
+	a := &applicant{conn: c}
+	h.mu.Lock()
+	var out *applicant
+	if h.all.Len() >= h.max {
+		out = h.all.Remove(h.all.Front()).(*applicant)
+		out.evicted.Store(true)
+	}
+	a.element = h.all.PushBack(a)
+	h.mu.Unlock()
+	if out != nil {
+		out.conn.Close()
+	}
+	return a
+}
+
+// leave takes the applicant out; it may be called more than once.
+func (h *halfOpen) leave(a *applicant) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all.Remove(a.element) // does nothing for an element that is not in the list
+}
+
+func (h *halfOpen) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all.Len()
+}

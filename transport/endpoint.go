@@ -1,0 +1,314 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/netquorum/netquorum"
+)
+
+// DefaultPort is where filers listen for each other.
+const DefaultPort = "7480"
+
+// A Resolver says where a filer may be reached: host:port candidates, the best
+// first. It is asked at every dial, so addresses may come and go.
+type Resolver interface {
+	Endpoints(id netquorum.FilerID) []string
+}
+
+// Config says how an endpoint behaves. Listen, Identity and Resolver are
+// needed; the rest has defaults that suit a local network.
+type Config struct {
+	// Listen is the TCP address of the port. ":7480" serves every address of
+	// both families that the filer has or will have.
+	Listen string
+	// Identity returns what this filer shows to others; nil until the filer is
+	// in a cluster. It is asked at every handshake, so a renewed identity is
+	// used from then on.
+	Identity func() *Identity
+	Resolver Resolver
+	// Allow reports whether a filer with a good certificate (still) belongs to
+	// the cluster; everyone with one when nil. See Endpoint.Recheck.
+	Allow func(netquorum.FilerID) bool
+	Log   *slog.Logger
+
+	HandshakeTimeout time.Duration // from accept to a proof of identity
+	AttemptTimeout   time.Duration // one candidate of a dial
+	Stagger          time.Duration // until the next candidate is tried beside
+	PingAfter        time.Duration // silence on a request connection until it is probed
+	PingTimeout      time.Duration // until an unanswered probe ends the connection
+	JoinTimeout      time.Duration // how long Joining.Admit may take
+	MaxHalfOpen      int           // connections that have proved nothing yet
+	MaxBody          int64         // of one request, in bytes
+
+	// Now is the clock for certificates and limits; time.Now when nil.
+	Now func() time.Time
+	// DialContext connects to a candidate; a tuned net.Dialer when nil.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.HandshakeTimeout, 3*time.Second)
+	set(&c.AttemptTimeout, time.Second)
+	set(&c.Stagger, 50*time.Millisecond)
+	set(&c.PingAfter, 400*time.Millisecond)
+	set(&c.PingTimeout, 600*time.Millisecond)
+	set(&c.JoinTimeout, time.Minute)
+	if c.MaxHalfOpen == 0 {
+		c.MaxHalfOpen = 128
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 80 << 20 // a whole configuration of 64 MiB, encoded
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.DialContext == nil {
+		c.DialContext = (&net.Dialer{KeepAliveConfig: keepAlive, Control: tune}).DialContext
+	}
+	return c
+}
+
+// An Endpoint is a filer's one port and its way to the ports of others. It may
+// be made before the filer is in a cluster.
+type Endpoint struct {
+	cfg      Config
+	log      *slog.Logger
+	ln       net.Listener
+	halfOpen halfOpen
+	count    counters
+	joins    *joinServer
+	dialer   *dialer
+	requests *requestClient
+	client   *http.Client
+
+	ctx    context.Context // ends with the endpoint
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the accept loop and every handshake and join
+
+	mu       sync.Mutex
+	closed   bool
+	services map[Service]*serviceListener
+	conns    map[*trackedConn]netquorum.FilerID
+	server   *requestServer
+}
+
+// Listen opens the port. Callers are served once a service is asked for and
+// Identity returns one.
+func Listen(cfg Config) (*Endpoint, error) {
+	if cfg.Identity == nil || cfg.Resolver == nil {
+		return nil, errors.New("transport: Listen needs Identity and Resolver")
+	}
+	cfg = cfg.withDefaults()
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive, Control: tune}
+	ln, err := lc.Listen(context.Background(), "tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg: cfg, log: cfg.Log, ln: ln,
+		halfOpen: halfOpen{max: cfg.MaxHalfOpen},
+		services: map[Service]*serviceListener{},
+		conns:    map[*trackedConn]netquorum.FilerID{},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.joins = newJoinServer(e)
+	e.dialer = newDialer(e)
+	e.requests = newRequestClient(e)
+	e.client = e.requests.httpClient()
+	e.wg.Add(1)
+	go func() {
+		defer e.wg.Done()
+		e.accept()
+	}()
+	return e, nil
+}
+
+// Addr returns the address of the port.
+func (e *Endpoint) Addr() net.Addr { return e.ln.Addr() }
+
+// Service begins to offer a service and returns the listener that accepts its
+// connections, all from authenticated filers. It returns the same listener
+// until that is closed.
+func (e *Endpoint) Service(s Service) net.Listener {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.services[s]; l != nil {
+		return l
+	}
+	l := newServiceListener(e, s)
+	if e.closed {
+		l.once.Do(func() { close(l.done) })
+		return l
+	}
+	e.services[s] = l
+	return l
+}
+
+func (e *Endpoint) listener(s Service) *serviceListener {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.services[s]
+}
+
+func (e *Endpoint) withdraw(l *serviceListener) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.services[l.service] == l {
+		delete(e.services, l.service)
+	}
+}
+
+// Close closes the port, every service and every connection in both
+// directions, and waits for all that the endpoint started, handlers included.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		e.wg.Wait()
+		return nil
+	}
+	e.closed = true
+	services := make([]*serviceListener, 0, len(e.services))
+	for _, l := range e.services {
+		services = append(services, l)
+	}
+	server := e.server
+	e.mu.Unlock()
+
+	e.cancel()
+	err := e.ln.Close()
+	for _, l := range services {
+		l.Close()
+	}
+	e.requests.drop(func(netquorum.FilerID) bool { return true })
+	e.closeConns()
+	if server != nil {
+		server.close()
+	}
+	e.wg.Wait()
+	return err
+}
+
+func (e *Endpoint) closeConns() {
+	e.mu.Lock()
+	open := make([]*trackedConn, 0, len(e.conns))
+	for c := range e.conns {
+		open = append(open, c)
+	}
+	e.mu.Unlock()
+	for _, c := range open {
+		c.Close()
+	}
+}
+
+// accept serves the port until it is closed. Running out of descriptors is no
+// reason to give up: it ends when connections do.
+func (e *Endpoint) accept() {
+	const pause = 50 * time.Millisecond
+	for {
+		raw, err := e.ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			e.log.Warn("cannot accept a connection, will try again", "err", err)
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			continue
+		}
+		e.count.accepted.Add(1)
+		c := &trackedConn{Conn: raw, endpoint: e}
+		a := e.halfOpen.enter(c)
+		e.wg.Add(1)
+		go func() {
+			defer e.wg.Done()
+			defer e.halfOpen.leave(a)
+			e.serve(c, a)
+		}()
+	}
+}
+
+// serve takes one connection from its first byte to its service.
+func (e *Endpoint) serve(raw *trackedConn, a *applicant) {
+	// The endpoint may end at any time: nothing may wait for a silent peer then.
+	stop := context.AfterFunc(e.ctx, func() { raw.Close() })
+	defer stop()
+	deadline := time.Now().Add(e.cfg.HandshakeTimeout)
+	if raw.SetDeadline(deadline) != nil {
+		raw.Close()
+		return
+	}
+	h := &handshake{endpoint: e}
+	conn := tls.Server(raw, h.config())
+	if err := conn.HandshakeContext(context.Background()); err != nil {
+		reason := h.why(err)
+		if a.evicted.Load() {
+			reason = Crowded
+		}
+		e.turnAway(raw, reason, err)
+		return
+	}
+	if h.service == ServiceJoin {
+		e.joins.serve(conn, a)
+		return
+	}
+	if err := e.establish(raw, conn, h); err != nil {
+		e.turnAway(raw, h.why(err), err)
+	}
+}
+
+// establish hands a connection whose peer is known to its service.
+func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake) error {
+	if err := raw.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if err := e.remember(raw, h.peer.id); err != nil {
+		return err
+	}
+	if l := e.listener(h.service); l == nil || !l.offer(conn) {
+		h.reason = NotAccepted
+		return errors.New("nobody accepts connections of the service")
+	}
+	e.count.established.Add(1)
+	return nil
+}
+
+// turnAway counts, says why and closes politely: what the peer still sends is
+// read for a moment, since closing over unread data would make the kernel send
+// a reset that can overtake the alert.
+func (e *Endpoint) turnAway(c *trackedConn, reason Reason, err error) {
+	defer c.Close()
+	if e.ctx.Err() != nil {
+		return
+	}
+	e.count.refused.add(reason)
+	e.log.Debug("connection refused", "from", c.RemoteAddr(), "reason", string(reason), "err", err)
+	switch reason {
+	case TimedOut, HungUp, Crowded, NotTLS:
+		return // there is nobody to be polite to
+	}
+	const linger, most = 200 * time.Millisecond, 64 << 10
+	if tcp, ok := c.Conn.(*net.TCPConn); !ok || tcp.CloseWrite() != nil || c.SetDeadline(time.Now().Add(linger)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c, most) // whatever ends it, the connection is done
+}

@@ -1,0 +1,93 @@
+package transport
+
+import (
+	"net"
+	"sync"
+)
+
+// A Service is what a connection is for: its name in ALPN, with its version.
+// Two versions of a service are two services, and a filer may offer both.
+type Service string
+
+const (
+	// ServiceRaft carries raft's own protocol.
+	ServiceRaft Service = "netquorum-raft/1"
+	// ServiceRequests carries requests between filers: plain HTTP/2.
+	ServiceRequests Service = "h2"
+	// ServiceJoin is the only one for which the caller has no certificate yet.
+	ServiceJoin Service = "netquorum-join/1"
+)
+
+// backlog is how many authenticated connections may wait for Accept.
+const backlog = 64
+
+// A serviceListener hands out the connections of one service. Closing it
+// withdraws the service; the port and the other services stay.
+type serviceListener struct {
+	service  Service
+	endpoint *Endpoint
+	conns    chan net.Conn
+	done     chan struct{}
+	once     sync.Once
+}
+
+func newServiceListener(e *Endpoint, s Service) *serviceListener {
+	return &serviceListener{
+		service: s, endpoint: e,
+		conns: make(chan net.Conn, backlog),
+		done:  make(chan struct{}),
+	}
+}
+
+// Accept waits for the next connection whose peer has proved who it is.
+func (l *serviceListener) Accept() (net.Conn, error) {
+	select {
+	case <-l.done:
+		return nil, l.closedError()
+	default:
+	}
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, l.closedError()
+	}
+}
+
+// Close withdraws the service and closes the connections that nobody accepted.
+// Those that were accepted belong to who accepted them.
+func (l *serviceListener) Close() error {
+	l.endpoint.withdraw(l)
+	l.once.Do(func() { close(l.done) })
+	for {
+		select {
+		case c := <-l.conns:
+			c.Close()
+		default:
+			return nil
+		}
+	}
+}
+
+// Addr returns the address of the port that all services share.
+func (l *serviceListener) Addr() net.Addr { return l.endpoint.Addr() }
+
+// offer queues a connection for Accept. It never waits: an owner that does not
+// accept must not hold up the handshakes of others.
+func (l *serviceListener) offer(c net.Conn) bool {
+	l.endpoint.mu.Lock() // against Close, which empties the queue for the last time
+	defer l.endpoint.mu.Unlock()
+	if l.endpoint.services[l.service] != l {
+		return false
+	}
+	select {
+	case l.conns <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *serviceListener) closedError() error {
+	return &net.OpError{Op: "accept", Net: string(l.service), Addr: l.Addr(), Err: net.ErrClosed}
+}
