@@ -1,0 +1,234 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/netquorum/netquorum"
+)
+
+func usage(format string, args ...any) error {
+	return Refuse(ErrUsage, fmt.Sprintf(format, args...), nil)
+}
+
+// readBody reads a whole body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= limit {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, Refuse(ErrTooLarge, fmt.Sprintf("the request is larger than %d MiB; split it, or use restore for a whole configuration", limit>>20), nil)
+	}
+	if err != nil {
+		return nil, usage("reading the request: %v", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// readJSON reads a JSON body strictly.
+func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+	if t := contentType(r); t != typeJSON && t != "" {
+		return usage("the body of %s %s is %s; send application/json", r.Method, r.URL.Path, t)
+	}
+	body, err := readBody(w, r, maxApply)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return bodyError(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return usage("the request's body has something after its JSON value")
+	}
+	return nil
+}
+
+// bodyError tells a body that is no request from one with a bad document in it:
+// the second is the configuration's fault and refused as such.
+func bodyError(err error) error {
+	var syntax *json.SyntaxError
+	switch {
+	case err == io.EOF:
+		return usage("the request's body is empty")
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+		return usage("the request's body is no JSON: %v", err)
+	}
+	return Refuse(ErrInvalid, err.Error(), nil)
+}
+
+// readDocuments reads a body of documents, as YAML or JSON.
+func readDocuments(w http.ResponseWriter, r *http.Request, limit int64) ([]netquorum.Document, error) {
+	body, err := readBody(w, r, limit)
+	if err != nil {
+		return nil, err
+	}
+	var docs []netquorum.Document
+	switch t := contentType(r); t {
+	case typeLines:
+		docs, err = decodeLines(body)
+	case typeJSON, typeYAML, "application/x-yaml", "text/yaml", "":
+		docs, err = netquorum.ParseDocuments("request", body)
+	default:
+		return nil, usage("documents come as %s or %s, not %s", typeYAML, typeJSON, t)
+	}
+	if err != nil {
+		return nil, invalid(err)
+	}
+	if len(docs) == 0 {
+		return nil, Refuse(ErrInvalid, "the request holds no documents", nil)
+	}
+	return docs, nil
+}
+
+// invalid is the refusal of documents that cannot be read.
+func invalid(err error) error {
+	var problems netquorum.Problems
+	errors.As(err, &problems)
+	return Refuse(ErrInvalid, err.Error(), problems)
+}
+
+// decodeLines reads one document a line. It spares the general parser's extra
+// pass over a configuration of tens of megabytes.
+func decodeLines(body []byte) ([]netquorum.Document, error) {
+	docs := make([]netquorum.Document, 0, bytes.Count(body, []byte("\n")))
+	n := 0
+	for line := range bytes.Lines(body) {
+		n++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		var d netquorum.Document
+		if err := d.UnmarshalJSON(line); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		docs = append(docs, d)
+	}
+	return docs, nil
+}
+
+func contentType(r *http.Request) string {
+	h := r.Header.Get("Content-Type")
+	if h == "" || h == typeJSON {
+		return h
+	}
+	t, _, err := mime.ParseMediaType(h)
+	if err != nil {
+		return h
+	}
+	if t == "application/x-www-form-urlencoded" {
+		return "" // what curl -d says of any body
+	}
+	return t
+}
+
+func timeoutOf(r *http.Request) (time.Duration, error) {
+	text := param(r, "timeout")
+	if text == "" {
+		return defaultTimeout, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, usage("timeout %q is no time span like 30s", text)
+	}
+	return d, nil
+}
+
+// param returns a query parameter. Most requests have no query at all, which
+// costs nothing.
+func param(r *http.Request, name string) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	return r.URL.Query().Get(name)
+}
+
+func boolParam(r *http.Request, name string) (bool, error) {
+	text := param(r, name)
+	if text == "" {
+		return false, nil
+	}
+	v, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, usage("%s=%s is neither true nor false", name, text)
+	}
+	return v, nil
+}
+
+func revisionParam(r *http.Request, name string) (netquorum.Revision, error) {
+	text := param(r, name)
+	if text == "" {
+		return 0, nil
+	}
+	v, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, usage("%s=%s is no revision; a revision is a whole number", name, text)
+	}
+	return netquorum.Revision(v), nil
+}
+
+// optionalRevision tells zero, which means "does not exist", from absent.
+func optionalRevision(r *http.Request, name string) (*netquorum.Revision, error) {
+	if param(r, name) == "" {
+		return nil, nil
+	}
+	v, err := revisionParam(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
+}
+
+func consistencyOf(r *http.Request) (Consistency, error) {
+	switch c := Consistency(param(r, "consistency")); c {
+	case "", Linearizable:
+		return Linearizable, nil
+	case Stale:
+		return c, nil
+	default:
+		return "", usage("consistency=%s is neither linearizable nor stale", c)
+	}
+}
+
+func waitOf(w Wait) (Wait, error) {
+	switch w {
+	case "":
+		return WaitCommitted, nil
+	case WaitCommitted, WaitCached, WaitApplied:
+		return w, nil
+	}
+	return "", usage("wait=%s is none of committed, cached, applied", w)
+}
+
+// ParseKind finds a kind by its name in any case, in the plural too, or by what
+// operators call it.
+func ParseKind(s string) (netquorum.Kind, error) {
+	folded := strings.ToLower(s)
+	for _, k := range netquorum.Kinds {
+		name := strings.ToLower(string(k))
+		if folded == name || folded == name+"s" {
+			return k, nil
+		}
+	}
+	switch strings.TrimSuffix(folded, "s") {
+	case "vserver":
+		return netquorum.KindVirtualServer, nil
+	case "group":
+		return netquorum.KindFilerGroup, nil
+	case "route":
+		return netquorum.KindRoutes, nil
+	}
+	return "", Refuse(ErrUsage, (&netquorum.UnknownKindError{Kind: netquorum.Kind(s)}).Error(), nil)
+}

@@ -1,0 +1,18 @@
+package api
+
+import (
+	_ "embed"
+	"net/http"
+)
+
+// openAPI is made from the route table and the types: see openapi_test.go.
+//
+//go:generate go test . -run TestOpenAPI -update
+//go:embed openapi.json
+var openAPI []byte
+
+func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", typeJSON)
+	w.Write(openAPI)
+	return nil
+}

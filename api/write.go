@@ -1,0 +1,147 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/netquorum/netquorum"
+)
+
+func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
+	var req ApplyRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	return s.apply(w, r, req)
+}
+
+func (s *Server) postApply(w http.ResponseWriter, r *http.Request) error {
+	req, ifRevision, err := applyParams(r)
+	if err != nil {
+		return err
+	}
+	docs, err := readDocuments(w, r, maxApply)
+	if err != nil {
+		return err
+	}
+	if ifRevision != nil && len(docs) != 1 {
+		return usage("ifRevision is about one document and the request has %d; use /v1/transactions", len(docs))
+	}
+	for _, d := range docs {
+		req.Puts = append(req.Puts, Put{Document: d, IfRevision: ifRevision})
+	}
+	return s.apply(w, r, req)
+}
+
+func (s *Server) putDocument(w http.ResponseWriter, r *http.Request) error {
+	req, ifRevision, err := applyParams(r)
+	if err != nil {
+		return err
+	}
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	mustNotExist, err := boolParam(r, "mustNotExist")
+	if err != nil {
+		return err
+	}
+	docs, err := readDocuments(w, r, maxApply)
+	if err != nil {
+		return err
+	}
+	if len(docs) != 1 || docs[0].Key().Fold() != key.Fold() {
+		return usage("the body of PUT %s must be the one document %s", r.URL.Path, key)
+	}
+	req.Puts = []Put{{Document: docs[0], IfRevision: ifRevision, MustNotExist: mustNotExist}}
+	return s.apply(w, r, req)
+}
+
+func (s *Server) deleteDocument(w http.ResponseWriter, r *http.Request) error {
+	req, ifRevision, err := applyParams(r)
+	if err != nil {
+		return err
+	}
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	req.Deletes = []Delete{{Kind: key.Kind, Name: key.Name, IfRevision: ifRevision}}
+	return s.apply(w, r, req)
+}
+
+// applyParams reads what the query says of a transaction.
+func applyParams(r *http.Request) (req ApplyRequest, ifRevision *netquorum.Revision, err error) {
+	if r.URL.RawQuery == "" {
+		return req, nil, nil
+	}
+	req.Wait, req.RequestID = Wait(param(r, "wait")), param(r, "requestID")
+	if req.DryRun, err = boolParam(r, "dryRun"); err != nil {
+		return req, nil, err
+	}
+	if req.Changes, err = boolParam(r, "changes"); err != nil {
+		return req, nil, err
+	}
+	ifRevision, err = optionalRevision(r, "ifRevision")
+	return req, ifRevision, err
+}
+
+// apply is where every write of documents ends.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest) error {
+	var err error
+	if req.Wait, err = waitOf(req.Wait); err != nil {
+		return err
+	}
+	if len(req.Puts)+len(req.Deletes) == 0 {
+		return usage("the transaction has neither puts nor deletes")
+	}
+	if req.RequestID == "" {
+		req.RequestID = newRequestID()
+	}
+	req.Actor = actorOf(r)
+	res, err := s.backend.Apply(r.Context(), req)
+	if err != nil {
+		e := *ErrorOf(err)
+		e.Revision = max(e.Revision, res.Revision)
+		return &e
+	}
+	if req.Changes && !req.DryRun && res.Changed > 0 {
+		changes, err := s.backend.History(r.Context(), HistoryRequest{From: res.Revision, To: res.Revision})
+		if err == nil && len(changes) == 1 { // without them the write is still done
+			res.Changes = changes[0].Documents
+		}
+	}
+	if len(res.Changes) > 0 {
+		res.Changes = publish(res.Changes, true)
+	}
+	return answer(w, res)
+}
+
+func (s *Server) postRestore(w http.ResponseWriter, r *http.Request) error {
+	docs, err := readDocuments(w, r, maxRestore)
+	if err != nil {
+		return err
+	}
+	req := RestoreRequest{Documents: docs, RequestID: param(r, "requestID"), Actor: actorOf(r)}
+	if req.RequestID == "" {
+		req.RequestID = newRequestID()
+	}
+	res, err := s.backend.Restore(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	return answer(w, res)
+}
+
+// keyOf reads the document's key from the path.
+func keyOf(r *http.Request) (netquorum.Key, error) {
+	kind, err := ParseKind(r.PathValue("kind"))
+	if err != nil {
+		return netquorum.Key{}, err
+	}
+	name := r.PathValue("name")
+	if strings.TrimSpace(name) == "" {
+		return netquorum.Key{}, usage("the document's name is empty")
+	}
+	return netquorum.Key{Kind: kind, Name: name}, nil
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/api"
+)
+
+// writeFlags are what every command that writes documents takes.
+type writeFlags struct {
+	dryRun     bool
+	wait       string
+	ifRevision uint64
+	cmd        *cobra.Command
+}
+
+func addWriteFlags(cmd *cobra.Command) *writeFlags {
+	w := &writeFlags{cmd: cmd}
+	f := cmd.Flags()
+	f.BoolVar(&w.dryRun, "dry-run", false, "show what would change and what each filer would do; change nothing")
+	f.StringVar(&w.wait, "wait", string(api.WaitCommitted), "return when it is committed, cached (on every filer's boot disk) or applied (in every filer's kernel)")
+	f.Uint64Var(&w.ifRevision, "if-revision", 0, "refuse unless the one document was last written at this revision (0: does not exist)")
+	cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"committed", "cached", "applied"}, cobra.ShellCompDirectiveNoFileComp))
+	return w
+}
+
+// request makes the transaction; documents and keys must be one together when a
+// revision is asked for, because that is one document's.
+func (w *writeFlags) request(docs []netquorum.Document, keys []netquorum.Key) (api.ApplyRequest, error) {
+	r := api.ApplyRequest{DryRun: w.dryRun, Wait: api.Wait(w.wait), Changes: true}
+	switch r.Wait {
+	case api.WaitCommitted, api.WaitCached, api.WaitApplied:
+	default:
+		return r, api.Refuse(api.ErrUsage, "--wait "+w.wait+" is none of committed, cached, applied", nil)
+	}
+	var ifRevision *netquorum.Revision
+	if w.cmd.Flags().Changed("if-revision") {
+		if n := len(docs) + len(keys); n != 1 {
+			return r, api.Refuse(api.ErrUsage, "--if-revision is about one document, and there are "+count(n, "document"), nil)
+		}
+		ifRevision = (*netquorum.Revision)(&w.ifRevision)
+	}
+	for _, d := range docs {
+		r.Puts = append(r.Puts, api.Put{Document: d, IfRevision: ifRevision})
+	}
+	for _, k := range keys {
+		r.Deletes = append(r.Deletes, api.Delete{Kind: k.Kind, Name: k.Name, IfRevision: ifRevision})
+	}
+	return r, nil
+}
+
+func (t *tool) applyCommand() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Create or replace documents in one transaction",
+		Long: `Create or replace documents in one transaction: all of them, or none if any rule
+would be broken by the configuration as a whole.
+
+Documents are replaced whole. Applying what is there already changes nothing.`,
+		Example: `  netquorum apply -f cluster.yaml
+  netquorum apply -f cluster.yaml -f vservers.yaml --wait applied
+  netquorum apply -f filer2.yaml --dry-run
+  netquorum get filer filer2 -o yaml | sed s/9000/1500/ | netquorum apply -f - --if-revision 12`,
+		Args: cobra.NoArgs,
+	}
+	addFileFlag(cmd, &files, "file with documents, - for standard input; may be repeated")
+	cmd.MarkFlagRequired("file")
+	flags := addWriteFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		docs, err := t.readDocuments(files)
+		if err != nil {
+			return err
+		}
+		req, err := flags.request(docs, nil)
+		if err != nil {
+			return err
+		}
+		return t.write(cmd, req)
+	}
+	return cmd
+}
+
+// write sends a transaction and shows what it did.
+func (t *tool) write(cmd *cobra.Command, req api.ApplyRequest) error {
+	var res api.ApplyResult
+	err := t.call(cmd, "waiting until it is "+string(req.Wait), func(ctx context.Context, c *api.Client) (err error) {
+		res, err = c.Apply(ctx, req)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.print(res, func() error {
+		if req.DryRun {
+			t.dryRun(res)
+			return nil
+		}
+		for _, c := range res.Changes {
+			t.printf("%s %s\n", c.Key(), c.Verb())
+		}
+		if res.Changed == 0 {
+			t.printf("revision %d: nothing changed\n", res.Revision)
+		} else {
+			t.printf("revision %d: %s changed\n", res.Revision, count(res.Changed, "document"))
+		}
+		return nil
+	})
+}
+
+func (t *tool) dryRun(res api.ApplyResult) {
+	for _, c := range res.Changes {
+		t.printf("%s", c.Diff)
+	}
+	for _, filer := range slices.Sorted(maps.Keys(res.Plans)) {
+		p := res.Plans[filer]
+		switch {
+		case p.Unknown != "":
+			t.printf("%s would do: unknown, %s\n", filer, p.Unknown)
+		case len(p.Steps) == 0:
+			t.printf("%s would do: nothing\n", filer)
+		default:
+			t.printf("%s would do:\n  %s\n", filer, strings.Join(p.Steps, "\n  "))
+		}
+	}
+	t.printf("dry run at revision %d: %s would change, nothing was done\n", res.Revision, count(res.Changed, "document"))
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netquorum/netquorum/api"
+)
+
+// A tool is one invocation of the command line.
+type tool struct {
+	in       io.Reader
+	out, err io.Writer
+
+	socket  string
+	output  string
+	timeout time.Duration
+
+	running bool // past the command line: errors are no longer usage errors
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	t := &tool{in: stdin, out: stdout, err: stderr}
+	root := t.command()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return t.report(cmd, err)
+}
+
+const rootHelp = `netquorum keeps one network configuration for a cluster of filers, makes each
+filer's kernel follow it, and moves virtual servers between filers when
+something breaks.
+
+"netquorum serve" is the daemon. All other commands talk to the daemon of this
+filer over its local socket.
+
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreachable or no quorum,
+4 timed out.`
+
+func (t *tool) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "netquorum",
+		Short:         "The network brain of a clustered filer",
+		Long:          rootHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return api.Refuse(api.ErrUsage, "a command is missing", nil)
+		},
+	}
+	root.SetIn(t.in)
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	socket := os.Getenv("NETQUORUM_SOCKET")
+	if socket == "" {
+		socket = api.DefaultSocket
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&t.socket, "socket", socket, "the daemon's socket (or set NETQUORUM_SOCKET)")
+	f.StringVarP(&t.output, "output", "o", formatTable, "form of the output: table, json or yaml")
+	f.DurationVar(&t.timeout, "timeout", 30*time.Second, "how long to wait for the daemon and the cluster")
+	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(formats, t.output) {
+			return fmt.Errorf("-o %s is none of %s", t.output, strings.Join(formats, ", "))
+		}
+		if t.timeout <= 0 {
+			return fmt.Errorf("--timeout %s is not above zero", t.timeout)
+		}
+		return nil
+	}
+	root.AddCommand(
+		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
+		t.applyCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
+		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
+		t.statusCommand(), t.versionCommand(),
+	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	t.markRunning(root)
+	return root
+}
+
+// markRunning makes every command note that its command line was good.
+func (t *tool) markRunning(cmd *cobra.Command) {
+	if inner := cmd.RunE; inner != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			t.running = true
+			return inner(cmd, args)
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Run == nil {
+		cmd.Args = cobra.NoArgs // an unknown subcommand is an error, not a reason to print help
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			return fmt.Errorf("%s needs one of its commands", cmd.CommandPath())
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		t.markRunning(sub)
+	}
+}
+
+// report prints the error of a command, if any, and returns the exit code.
+func (t *tool) report(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return api.ExitDone
+	}
+	if !t.running {
+		err = api.Refuse(api.ErrUsage, err.Error(), nil)
+	}
+	e := api.ErrorOf(err)
+	name := "netquorum"
+	if cmd != nil {
+		name = cmd.CommandPath()
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(t.err, "%s: interrupted\n", name)
+	case e.Code == api.ErrUsage:
+		fmt.Fprintf(t.err, "%s: %s\nSee \"%s --help\".\n", name, e, name)
+	case len(e.Problems) > 0:
+		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %s\n", name, rulesBroken(len(e.Problems)))
+		for _, p := range e.Problems {
+			fmt.Fprintf(t.err, "  %s\n", p.Error())
+		}
+	case e.Code.Refusal():
+		fmt.Fprintf(t.err, "%s: refused: %s\n", name, e)
+	default:
+		fmt.Fprintf(t.err, "%s: %s\n", name, e)
+	}
+	if e.Revision != 0 {
+		fmt.Fprintf(t.err, "  revision %d is committed all the same; `netquorum status` shows which filers follow it\n", e.Revision)
+	}
+	return api.ExitCode(err)
+}
+
+func rulesBroken(n int) string {
+	if n == 1 {
+		return "a rule would be broken"
+	}
+	return fmt.Sprintf("%d rules would be broken", n)
+}
+
+// call talks to the daemon within the time-out. what says, for whoever waits
+// at a terminal, what is being waited for.
+func (t *tool) call(cmd *cobra.Command, what string, f func(ctx context.Context, c *api.Client) error) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), t.timeout)
+	defer cancel()
+	c := api.NewClient(t.socket)
+	defer c.Close()
+	done := t.progress(what)
+	defer done()
+	return f(ctx, c)
+}
