@@ -37,6 +37,41 @@ type Token struct {
 	Expires int64 `json:"expires"`
 	// Filer, when set, is the only filer name the token is good for.
 	Filer string `json:"filer,omitempty"`
+	// UsedBy is the filer that joined with it. A used token stays until it
+	// expires, so that a filer whose answer was lost can ask again.
+	UsedBy FilerID `json:"usedBy,omitempty"`
 }
 
 func (*Token) Kind() Kind { return KindToken }
+
+// What the cluster itself writes refers to user's documents without holding
+// them: a virtual server that is deleted leaves its Placement to the leader to
+// remove, and a filer that is deleted leaves its Member to be removed.
+
+func (s *Member) check(c *checker) {
+	if s.ID == "" {
+		c.add("spec.id", RuleMemberID, "is missing")
+	}
+}
+
+func (*Member) checkAmong(Config, *checker) {}
+func (*Member) uses() []use                 { return nil }
+
+func (s *Member) claims(Key) []claim {
+	return []claim{{thing: nameThing + "member/" + string(s.ID), field: "spec.id", rule: RuleMemberID, what: "member id " + string(s.ID)}}
+}
+
+func (*Placement) check(*checker)              {}
+func (*Placement) checkAmong(Config, *checker) {}
+func (*Placement) claims(Key) []claim          { return nil }
+func (*Placement) uses() []use                 { return nil }
+
+func (s *Token) check(c *checker) {
+	if len(s.Key) == 0 {
+		c.add("spec.key", RuleRequired, "is missing")
+	}
+}
+
+func (*Token) checkAmong(Config, *checker) {}
+func (*Token) claims(Key) []claim          { return nil }
+func (*Token) uses() []use                 { return nil }
