@@ -252,14 +252,13 @@ func (e *Endpoint) serve(raw *trackedConn, a *applicant) {
 	// The endpoint may end at any time: nothing may wait for a silent peer then.
 	stop := context.AfterFunc(e.ctx, func() { raw.Close() })
 	defer stop()
-	deadline := time.Now().Add(e.cfg.HandshakeTimeout)
-	if raw.SetDeadline(deadline) != nil {
-		raw.Close()
-		return
-	}
 	h := &handshake{endpoint: e}
 	conn := tls.Server(raw, h.config())
-	if err := conn.HandshakeContext(context.Background()); err != nil {
+	err := raw.SetDeadline(time.Now().Add(e.cfg.HandshakeTimeout))
+	if err == nil {
+		err = conn.HandshakeContext(context.Background()) // the deadline bounds it
+	}
+	if err != nil {
 		reason := h.why(err)
 		if a.evicted.Load() {
 			reason = Crowded
