@@ -1,62 +1,338 @@
 package netquorum
 
 import (
-	"crypto/sha256"
-	"encoding/json"
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
-type claim struct {
-	Owner Key
-	Field string
+// Change returns the configuration with documents deleted and put, in this
+// order, or every rule that it would break, in the order of the documents. The
+// receiver is unchanged either way. Deleting what is not there is no problem.
+//
+// The receiver breaks no rule. So it is enough to look at what changes, and at
+// the documents whose correctness depends on what changes.
+func (c Config) Change(puts []Document, deletes []Key) (Config, Problems) {
+	e := &edit{was: c.orEmpty(), affected: map[string]Key{}}
+	e.stage(puts, deletes)
+	e.index()
+	for _, t := range e.touched {
+		e.checkAlone(t)
+		e.checkUsers(t)
+		e.affect(t)
+	}
+	e.checkAffected()
+	e.checkCluster()
+	if len(e.problems) > 0 {
+		return c, e.sorted()
+	}
+	return e.next, nil
 }
 
-// Change returns the configuration with documents put and deleted, or every
-// rule that it would break. The receiver is unchanged either way.
-func (c Config) Change(puts []Document, deletes []Key) (Config, Problems) {
-	docs := c.docs
-	if docs == nil {
-		docs = iradix.New[Document]()
+// An edit is a change under examination.
+type edit struct {
+	was, next Config
+	touched   []*touch
+	affected  map[string]Key // by docPath: documents to check against all others
+	problems  Problems
+}
+
+// A touch is a document that the change writes or deletes. The side that does
+// not exist has no spec.
+type touch struct {
+	key  Key
+	path string
+	old  entry
+	new  entry
+}
+
+func (t *touch) deleted() bool { return t.new.doc.Spec == nil }
+
+func (e *edit) add(p Problem) { e.problems = append(e.problems, p) }
+
+// stage writes the documents into the next configuration.
+func (e *edit) stage(puts []Document, deletes []Key) {
+	e.next = e.was
+	txn := e.was.docs.Txn()
+	seen := make(map[string]*touch, len(puts)+len(deletes))
+	touched := func(k Key) (t *touch, again bool) {
+		path := string(docPath(k))
+		if t := seen[path]; t != nil {
+			return t, true
+		}
+		t = &touch{key: k, path: path}
+		t.old, _ = e.was.docs.Get([]byte(path))
+		seen[path] = t
+		e.touched = append(e.touched, t)
+		return t, false
 	}
-	txn := docs.Txn()
 	for _, k := range deletes {
 		txn.Delete(docPath(k))
+		touched(k)
 	}
 	for _, d := range puts {
-		txn.Insert(docPath(d.Key()), d)
+		if p, ok := wellFormed(d); !ok {
+			e.add(p)
+			continue
+		}
+		t, _ := touched(d.Key())
+		if !t.deleted() {
+			e.add(Problem{Document: d.Key(), Rule: RuleDocumentOnce, Message: "this change puts the document twice; leave one out"})
+			continue
+		}
+		t.key = d.Key()
+		var p *Problem
+		if t.new, p = newEntry(d); p != nil {
+			e.add(*p)
+		}
+		txn.Insert([]byte(t.path), t.new)
 	}
-	return Config{docs: txn.Commit()}, nil
-}
-
-// Hash is the same for two configurations exactly when their documents are the
-// same, revisions included.
-func (c Config) Hash() [32]byte {
-	h := sha256.New()
-	for d := range c.Documents() {
-		b, _ := json.Marshal(d)
-		h.Write(b)
+	e.touched = slices.DeleteFunc(e.touched, func(t *touch) bool { return t.deleted() && t.old.doc.Spec == nil })
+	slices.SortFunc(e.touched, func(a, b *touch) int { return cmp.Compare(a.path, b.path) })
+	e.next.docs = txn.Commit()
+	for _, t := range e.touched {
+		e.next.sum = e.next.sum.minus(t.old.sum).plus(t.new.sum)
 	}
-	return [32]byte(h.Sum(nil))
 }
 
-func (*Cluster) check(*checker)       {}
-func (*Filer) check(*checker)         {}
-func (*FilerGroup) check(*checker)    {}
-func (*VirtualServer) check(*checker) {}
-func (*Service) check(*checker)       {}
-func (*Routes) check(*checker)        {}
-func (*Record) check(*checker)        {}
-func (*Member) check(*checker)        {}
-func (*Placement) check(*checker)     {}
-func (*Token) check(*checker)         {}
-
-// A Finding is something an operator should know about a valid configuration.
-type Finding struct {
-	Document Key    `json:"document"`
-	Code     string `json:"code"` // stable, like cannot-fail-over
-	Message  string `json:"message"`
+// wellFormed reports whether the document can be looked at at all.
+func wellFormed(d Document) (Problem, bool) {
+	p := Problem{Document: d.Key(), Field: "kind", Rule: RuleDocumentKind}
+	switch {
+	case newSpec[d.Kind] == nil:
+		p.Message = (&UnknownKindError{Kind: d.Kind}).Error()
+	case d.Spec == nil || d.Spec.Kind() != d.Kind:
+		p.Field, p.Message = "spec", "is not the spec of a "+string(d.Kind)
+	default:
+		return p, true
+	}
+	return p, false
 }
 
-// Findings lists what is allowed but probably not wanted.
-func (c Config) Findings() []Finding { return nil }
+// index brings claims and uses up to date, and finds the things that two
+// documents claim.
+func (e *edit) index() {
+	claims, uses := e.was.claims.Txn(), e.was.uses.Txn()
+	for _, t := range e.touched {
+		if t.old.doc.Spec == nil {
+			continue
+		}
+		for _, c := range claimsOf(t.old.doc) {
+			claims.Delete([]byte(c.thing))
+		}
+		for _, u := range t.old.doc.Spec.uses() {
+			uses.Delete([]byte(u.thing + "\x00" + t.path))
+		}
+	}
+	for _, t := range e.touched {
+		if t.deleted() {
+			continue
+		}
+		for _, c := range claimsOf(t.new.doc) {
+			if first, taken := claims.Get([]byte(c.thing)); taken {
+				e.add(c.conflict(first))
+				continue
+			}
+			claims.Insert([]byte(c.thing), c)
+		}
+		for _, u := range t.new.doc.Spec.uses() {
+			uses.Insert([]byte(u.thing+"\x00"+t.path), user{t.key, u.field})
+		}
+	}
+	e.next.claims, e.next.uses = claims.Commit(), uses.Commit()
+}
+
+// checkAlone checks what a new document says by itself.
+func (e *edit) checkAlone(t *touch) {
+	if t.deleted() {
+		return
+	}
+	c := &checker{doc: t.key}
+	checkName(c)
+	t.new.doc.Spec.check(c)
+	e.problems = append(e.problems, c.problems...)
+}
+
+// checkUsers refuses to delete what others use. A user that the same change
+// writes is told so itself.
+func (e *edit) checkUsers(t *touch) {
+	if !t.deleted() {
+		return
+	}
+	for u := range e.next.usersOf(t.path) {
+		if !e.touches(u.key) {
+			e.add(Problem{
+				Document: t.key, Rule: RuleInUse, Owner: &u.key,
+				Message: u.key.String() + " uses it (" + u.field + "); change that first, or in the same transaction",
+			})
+		}
+	}
+}
+
+func (e *edit) touches(k Key) bool {
+	path := string(docPath(k))
+	_, found := slices.BinarySearchFunc(e.touched, path, func(t *touch, path string) int { return cmp.Compare(t.path, path) })
+	return found
+}
+
+func (e *edit) check(k Key) { e.affected[string(docPath(k))] = k }
+
+// affect notes which documents have to be checked against the others because
+// of what the change does to one.
+func (e *edit) affect(t *touch) {
+	if !t.deleted() {
+		e.check(t.key)
+		for _, c := range claimsOf(t.new.doc) {
+			if c.isAddress() { // a policy's gateway must not be one of ours
+				for u := range e.next.usersOf(c.thing) {
+					e.check(u.key)
+				}
+			}
+		}
+	}
+	switch t.key.Kind {
+	case KindRoutes:
+		for u := range e.next.usersOf(t.path) {
+			e.check(u.key)
+			if u.key.Kind == KindFilerGroup {
+				e.affectFilers(u.key.Name)
+			}
+		}
+	case KindFilerGroup:
+		e.affectFilers(t.key.Name)
+		for d := range e.next.groupFilers(t.key.Name) {
+			e.affectHosted(d.Name)
+		}
+	case KindFiler:
+		e.affectHosted(t.key.Name)
+		for _, side := range []entry{t.old, t.new} {
+			if f, ok := side.doc.Spec.(*Filer); ok && f.Group != "" {
+				e.check(Key{KindFilerGroup, f.Group})
+			}
+		}
+	}
+}
+
+func (e *edit) affectFilers(group string) {
+	for d := range e.next.groupFilers(group) {
+		e.check(d.Key())
+	}
+}
+
+// affectHosted notes the virtual servers and services that may have lost a
+// filer to be hosted on. Most changes of a filer take nothing away, and then
+// it does not matter how many servers there are.
+func (e *edit) affectHosted(filer string) {
+	was, old := e.was.offers(filer)
+	now, new := e.next.offers(filer)
+	if was != "" && was != now {
+		e.affectUsersOf(was, func(InterfaceName) bool { return true })
+	}
+	if now == "" {
+		return
+	}
+	if was != now && e.was.groupSize(now) == 0 {
+		// Without filers a group may hold anything. Now it has one to be
+		// measured against.
+		e.affectUsersOf(now, func(InterfaceName) bool { return true })
+		return
+	}
+	if was != now {
+		old = nil
+	}
+	worse := map[InterfaceName]bool{}
+	for alias, o := range old {
+		if n, ok := new[alias]; !ok || o.ipv6 && !n.ipv6 {
+			worse[alias] = true
+		}
+	}
+	for alias, n := range new {
+		if _, ok := old[alias]; !ok && !n.ipv6 {
+			worse[alias] = true
+		}
+	}
+	if len(worse) > 0 {
+		e.affectUsersOf(now, func(a InterfaceName) bool { return worse[a] })
+	}
+}
+
+// affectUsersOf notes the virtual servers and services of a group that use an
+// alias which matters.
+func (e *edit) affectUsersOf(group string, matters func(InterfaceName) bool) {
+	for _, kind := range []Kind{KindVirtualServer, KindService} {
+		for u := range e.next.usersOfKind(string(docPath(Key{KindFilerGroup, group})), kind) {
+			d, _ := e.next.Get(u.key.Kind, u.key.Name)
+			if slices.ContainsFunc(hosted(d).Addresses, func(a HostedAddress) bool { return matters(a.Alias) }) {
+				e.check(u.key)
+			}
+		}
+	}
+}
+
+// checkAffected checks documents against all others.
+func (e *edit) checkAffected() {
+	for _, k := range e.affected {
+		if d, ok := e.next.Get(k.Kind, k.Name); ok {
+			c := &checker{doc: d.Key()}
+			d.Spec.checkAmong(e.next, c)
+			e.problems = append(e.problems, c.problems...)
+		}
+	}
+}
+
+// checkCluster asks for the Cluster document. Nothing at all is a
+// configuration too: the one that a cluster begins with.
+func (e *edit) checkCluster() {
+	if _, _, ok := e.next.Cluster(); ok {
+		return
+	}
+	if name, _, had := e.was.Cluster(); had {
+		e.add(Problem{Document: Key{KindCluster, name}, Rule: RuleClusterOne, Message: "the Cluster document cannot be deleted; put another in the same transaction to replace it"})
+	} else if e.next.Len() > 0 {
+		e.add(Problem{Document: Key{KindCluster, ""}, Rule: RuleClusterOne, Message: "there is no Cluster document; add one with the cluster's name and mac"})
+	}
+}
+
+// sorted returns the problems in the order of the documents, then of their
+// fields, each once.
+func (e *edit) sorted() Problems {
+	slices.SortStableFunc(e.problems, func(a, b Problem) int {
+		return cmp.Or(
+			bytes.Compare(docPath(a.Document), docPath(b.Document)),
+			compareFields(a.Field, b.Field),
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+	})
+	return slices.CompactFunc(e.problems, func(a, b Problem) bool {
+		return a.Document == b.Document && a.Field == b.Field && a.Rule == b.Rule && a.Message == b.Message
+	})
+}
+
+// compareFields compares paths as people read them: [2] before [10].
+func compareFields(a, b string) int {
+	for len(a) > 0 && len(b) > 0 {
+		na, nb := len(a)-len(strings.TrimLeft(a, "0123456789")), len(b)-len(strings.TrimLeft(b, "0123456789"))
+		if na > 0 && nb > 0 {
+			if o := cmp.Or(cmp.Compare(na, nb), cmp.Compare(a[:na], b[:nb])); o != 0 {
+				return o
+			}
+			a, b = a[na:], b[nb:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// orEmpty makes the zero Config one with trees.
+func (c Config) orEmpty() Config {
+	if c.docs == nil {
+		c.docs, c.claims, c.uses = iradix.New[entry](), iradix.New[claim](), iradix.New[user]()
+	}
+	return c
+}

@@ -14,4 +14,34 @@ type Cluster struct {
 // DefaultHistory is how many revisions are kept when the cluster does not say.
 const DefaultHistory = 1000
 
+const maxHistory = 100_000
+
 func (*Cluster) Kind() Kind { return KindCluster }
+
+// EffectiveHistory returns how many past revisions are kept.
+func (s *Cluster) EffectiveHistory() int {
+	if s.History == 0 {
+		return DefaultHistory
+	}
+	return s.History
+}
+
+func (s *Cluster) check(c *checker) {
+	switch {
+	case s.MAC.IsZero():
+		c.add("spec.mac", RuleClusterMAC, "is missing; give the cluster an identifier in the form of a MAC address, like 00:07:34:04:12:0e")
+	case s.MAC.Multicast():
+		c.add("spec.mac", RuleClusterMAC, "%s is a multicast address; the first byte must be even", s.MAC)
+	}
+	if s.History < 0 || s.History > maxHistory {
+		c.add("spec.history", RuleClusterHistory, "%d is not between 0 and %d", s.History, maxHistory)
+	}
+}
+
+func (*Cluster) checkAmong(Config, *checker) {}
+
+func (*Cluster) claims(Key) []claim {
+	return []claim{{thing: nameThing + "cluster", field: "name", rule: RuleClusterOne, what: "the cluster"}}
+}
+
+func (*Cluster) uses() []use { return nil }

@@ -18,9 +18,10 @@ import (
 // identifier). A use says that a document refers to another. Changing one
 // document therefore costs the same among ten documents as among ten thousand.
 type Config struct {
-	docs   *iradix.Tree[Document]
+	docs   *iradix.Tree[entry]
 	claims *iradix.Tree[claim]
-	uses   *iradix.Tree[Key] // key: used document, then user; value: the user
+	uses   *iradix.Tree[user] // key: used thing, zero byte, path of the user
+	sum    sum                // of all documents, for Hash
 }
 
 // Get returns the document with the key, whatever the case of its name.
@@ -28,7 +29,8 @@ func (c Config) Get(kind Kind, name string) (Document, bool) {
 	if c.docs == nil {
 		return Document{}, false
 	}
-	return c.docs.Get(docPath(Key{kind, name}))
+	e, ok := c.docs.Get(docPath(Key{kind, name}))
+	return e.doc, ok
 }
 
 // Len returns how many documents there are.
@@ -47,10 +49,7 @@ func (c Config) All(kind Kind) iter.Seq[Document] {
 		}
 		it := c.docs.Root().Iterator()
 		it.SeekPrefix([]byte{kindByte(kind), '/'})
-		for _, d, ok := it.Next(); ok; _, d, ok = it.Next() {
-			if !yield(d) {
-				return
-			}
+		for _, e, ok := it.Next(); ok && yield(e.doc); _, e, ok = it.Next() {
 		}
 	}
 }

@@ -60,8 +60,14 @@ func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
 // A spec inside a Document or a Config is never changed in place.
 type Spec interface {
 	Kind() Kind
-	// check reports every rule that the spec breaks by itself.
+	// check reports every rule that the spec breaks by itself, checkAmong those
+	// that it breaks among the other documents of a configuration.
 	check(c *checker)
+	checkAmong(cfg Config, c *checker)
+	// claims returns the things that no other document may claim, uses what the
+	// spec refers to.
+	claims(owner Key) []claim
+	uses() []use
 }
 
 // A Document is one configuration object, the unit of the store, of YAML files

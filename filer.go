@@ -1,5 +1,7 @@
 package netquorum
 
+import "fmt"
+
 // A Filer is one machine of the cluster, or one that is expected to join.
 type Filer struct {
 	// Group is the filer group among whose filers virtual servers move. A filer
@@ -15,6 +17,47 @@ type Filer struct {
 
 func (*Filer) Kind() Kind { return KindFiler }
 
+func (s *Filer) check(c *checker) { checkInterfaces(c, s.Interfaces, true) }
+
+func (s *Filer) checkAmong(cfg Config, c *checker) {
+	cfg.checkReference(c, "spec.group", KindFilerGroup, s.Group)
+	cfg.checkReference(c, "spec.routes", KindRoutes, s.Routes)
+	cfg.topologyOf(c.doc, s).check(c)
+	checkOnLink(cfg, c, cfg.filerRoutes(s), s.onLink())
+}
+
+// filerRoutes returns the name of the policy for the filer's own addresses.
+func (c Config) filerRoutes(f *Filer) string {
+	if g, ok := find[*FilerGroup](c, KindFilerGroup, f.Group); ok && f.Routes == "" {
+		return g.Routes
+	}
+	return f.Routes
+}
+
+func (s *Filer) onLink() []HostedAddress {
+	var out []HostedAddress
+	for _, i := range s.Interfaces {
+		for _, p := range i.Addresses {
+			out = append(out, HostedAddress{Alias: i.Name, Prefix: p})
+		}
+	}
+	return out
+}
+
+func (s *Filer) claims(owner Key) []claim {
+	claims := []claim{claimName("hosts", owner.Name)}
+	for i, iface := range s.Interfaces {
+		for j, p := range iface.Addresses {
+			claims = append(claims, claimAddress(fmt.Sprintf("spec.interfaces[%d].addresses[%d]", i, j), p))
+		}
+	}
+	return claims
+}
+
+func (s *Filer) uses() []use {
+	return append(useOf(KindFilerGroup, s.Group, "spec.group"), useOf(KindRoutes, s.Routes, "spec.routes")...)
+}
+
 // A FilerGroup is a set of filers among which virtual servers may move, and the
 // place for settings that its filers share.
 type FilerGroup struct {
@@ -26,3 +69,16 @@ type FilerGroup struct {
 }
 
 func (*FilerGroup) Kind() Kind { return KindFilerGroup }
+
+func (s *FilerGroup) check(c *checker) { checkInterfaces(c, s.Interfaces, false) }
+
+func (s *FilerGroup) checkAmong(cfg Config, c *checker) {
+	cfg.checkReference(c, "spec.routes", KindRoutes, s.Routes)
+	if cfg.groupSize(c.doc.Name) == 0 {
+		// Otherwise the filers are checked, with all that they inherit.
+		groupTopology(c.doc, s).check(c)
+	}
+}
+
+func (s *FilerGroup) claims(Key) []claim { return nil }
+func (s *FilerGroup) uses() []use        { return useOf(KindRoutes, s.Routes, "spec.routes") }

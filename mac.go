@@ -18,7 +18,12 @@ func ParseMAC(s string) (MAC, error) {
 	return MAC(hw), nil
 }
 
-func (m MAC) String() string               { return net.HardwareAddr(m[:]).String() }
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// Multicast reports whether the address stands for a group, which no interface
+// can have.
+func (m MAC) Multicast() bool { return m[0]&1 == 1 }
+
 func (m MAC) IsZero() bool                 { return m == MAC{} }
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 

@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// A Rule is the stable name of a validation rule, for scripts and tests.
-type Rule string
-
 // A Problem is one broken rule of a configuration: where, which rule, and what
 // to do. When the rule is about sharing, Owner is the document that holds the
 // thing already.
@@ -45,5 +42,16 @@ type checker struct {
 }
 
 func (c *checker) add(field string, rule Rule, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Document: c.doc, Field: field, Rule: rule, Message: fmt.Sprintf(format, args...)})
+	c.addTo(c.doc, field, rule, nil, format, args...)
+}
+
+// addOwned adds a problem about a thing that another document has.
+func (c *checker) addOwned(field string, rule Rule, owner Key, format string, args ...any) {
+	c.addTo(c.doc, field, rule, &owner, format, args...)
+}
+
+func (c *checker) addTo(doc Key, field string, rule Rule, owner *Key, format string, args ...any) {
+	c.problems = append(c.problems, Problem{
+		Document: doc, Field: field, Rule: rule, Message: fmt.Sprintf(format, args...), Owner: owner,
+	})
 }

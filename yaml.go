@@ -78,7 +78,7 @@ func readYAML(part yamlPart) (*node, error) {
 	if err := tooDeep(part); err != nil {
 		return nil, err
 	}
-	file, err := parser.ParseBytes(text, 0)
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, yamlSyntax(err, part)
 	}
