@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/netquorum/netquorum"
+)
+
+// A raftTransport is what raft needs of the way filers talk. Today it is the
+// library's own over one stream for each direction; SCTP and several paths will
+// come in here. Without pre-vote, which raft would silently go without, a filer
+// that was cut off would depose a healthy leader when it comes back.
+type raftTransport interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// A node is one life of the raft library in this process.
+type node struct {
+	raft         *raft.Raft
+	transport    raftTransport
+	machine      *machine
+	observer     *raft.Observer
+	observations chan raft.Observation
+	watching     sync.WaitGroup // the goroutine that follows the observations
+	timing       timing
+	over         chan struct{} // closed when the node is stopped
+	endOnce      sync.Once
+	refusedSince atomic.Int64 // see wedged
+	readyTerm    uint64       // see Store.confirm; used by the one goroutine that reads
+}
+
+// rpcTimeout bounds one call between filers, a snapshot excepted: raft scales it
+// with the snapshot's size.
+const rpcTimeout = 5 * time.Second
+
+// startNode starts raft over the log and snapshots of the store.
+func (s *Store) startNode() (*node, error) {
+	n := &node{machine: newMachine(s.views, s.fatal), over: make(chan struct{})}
+	layer := newStreams(s.o.ID, s.o.Network, s.acceptor, s.suspect)
+	n.transport = newTransport(layer, s.o)
+	// Raft panics when it cannot read the part of its log that it needs to begin.
+	err := guard(s.disk.path, func() (err error) {
+		n.raft, err = raft.NewRaft(s.raftConfig(), n.machine, s.logs, s.disk, s.snapshots, n.transport)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(s.startError(err), n.transport.Close())
+	}
+	n.timing = timing{raft: n.raft, set: s.o.Timing}
+	n.observations = make(chan raft.Observation, 64)
+	n.observer = raft.NewObserver(n.observations, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState:
+			return true
+		}
+		return false
+	})
+	n.raft.RegisterObserver(n.observer)
+	n.watching.Go(func() { s.observe(n) })
+	return n, nil
+}
+
+// startError turns what raft says of files that it cannot use into our error.
+func (s *Store) startError(err error) error {
+	if failure := s.failure.Load(); failure != nil {
+		return *failure // where it began
+	}
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if snapshots, listErr := s.snapshots.List(); listErr == nil && len(snapshots) > 0 {
+		return &DamagedError{filepath.Join(s.o.Dir, "snapshots"), err.Error()}
+	}
+	return fmt.Errorf("start raft: %w", err)
+}
+
+func newTransport(layer raft.StreamLayer, o Options) raftTransport {
+	return &closingTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  layer,
+		MaxPool: 3,
+		// Synchronous: replication to a follower whose disk stalled can otherwise
+		// stop for good (hashicorp/raft issue 612).
+		MaxRPCsInFlight:         1,
+		Timeout:                 rpcTimeout,
+		Logger:                  &raftLogger{log: o.Log},
+		MsgpackUseNewTimeFormat: true,
+	})}
+}
+
+// closingTransport also closes the connections that are in use.
+type closingTransport struct{ *raft.NetworkTransport }
+
+func (t *closingTransport) Close() error {
+	t.CloseStreams()
+	return t.NetworkTransport.Close()
+}
+
+func (s *Store) raftConfig() *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(s.o.ID)
+	c.HeartbeatTimeout = s.o.Timing.Heartbeat
+	c.ElectionTimeout = s.o.Timing.Election
+	c.LeaderLeaseTimeout = s.o.Timing.Lease
+	c.CommitTimeout = s.o.Timing.Commit
+	c.MaxAppendEntries = 128
+	c.BatchApplyCh = true
+	c.SnapshotThreshold = s.o.Keep.Snapshot
+	c.TrailingLogs = s.o.Keep.Trailing
+	c.SnapshotInterval = s.o.Keep.Interval
+	c.Logger = &raftLogger{log: s.o.Log}
+	c.LogOutput = io.Discard
+	return c
+}
+
+// quit takes the node off the network and asks raft to end, without waiting.
+func (n *node) quit() raft.Future {
+	n.endOnce.Do(func() { close(n.over) })
+	// Shutdown closes the transport as well, but only after raft's goroutines have
+	// ended, and those may wait for the network.
+	n.transport.Close()
+	return n.raft.Shutdown()
+}
+
+// stop ends the node and waits for all that it started.
+func (n *node) stop() error {
+	err := n.quit().Error()
+	n.raft.DeregisterObserver(n.observer)
+	close(n.observations)
+	n.watching.Wait()
+	return err
+}
+
+// wait waits for a future. The library leaves some unanswered for ever when it
+// ends or its main goroutine hangs, so the wait ends with the node and with the
+// context; the goroutine then goes with the future.
+func (n *node) wait(ctx context.Context, f raft.Future) error {
+	answered := make(chan error, 1)
+	go func() { answered <- f.Error() }()
+	select {
+	case err := <-answered:
+		return err
+	case <-n.over:
+		return raft.ErrRaftShutdown
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// members returns the servers of the latest configuration and its index.
+func (n *node) members() ([]raft.Server, uint64, error) {
+	f := n.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, 0, err
+	}
+	return f.Configuration().Servers, f.Index(), nil
+}
+
+// wedged notes the answer to an attempt to append, and reports whether the node
+// has refused for too long because of a transfer of leadership. A transfer that
+// is interrupted can leave its mark for ever (hashicorp/raft issue 696); only a
+// new node helps.
+func (n *node) wedged(err error, now time.Time, limit time.Duration) bool {
+	if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		n.refusedSince.Store(0)
+		return false
+	}
+	if n.refusedSince.CompareAndSwap(0, now.UnixNano()) {
+		return false
+	}
+	return now.Sub(time.Unix(0, n.refusedSince.Load())) > limit
+}
+
+// serverAddress is a filer's address as raft knows it: its id, for ever.
+func serverAddress(id netquorum.FilerID) raft.ServerAddress { return raft.ServerAddress(id) }

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/fsm"
+)
+
+// Propose commits a transaction, on whichever filer it is called. A refusal is a
+// result and not an error. A transaction without an ID is given one.
+//
+// As long as the context lasts, Propose follows changes of leader and tries
+// again under the same id, so that the transaction takes effect once. When the
+// context ends, the error is ErrNoQuorum if the transaction reached no leader,
+// and ErrUnknownOutcome if it may take effect yet.
+func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, error) {
+	if t.Level > fsm.Level {
+		return fsm.Result{Revision: s.State().Revision(), Refusal: &fsm.Refusal{
+			Code:    fsm.RefusedFeatureLevel,
+			Message: fmt.Sprintf("the transaction needs feature level %d, this version has %d", t.Level, fsm.Level),
+		}}, nil
+	}
+	if t.ID == "" {
+		t.ID = uuid.NewString()
+	}
+	if t.Time == 0 {
+		t.Time = s.o.Now().UnixMilli()
+	}
+	encoded, err := fsm.EncodeTransaction(t)
+	if err != nil {
+		return fsm.Result{Revision: s.State().Revision(), Refusal: &fsm.Refusal{Code: fsm.RefusedInvalid, Message: err.Error()}}, nil
+	}
+	if len(encoded) > fsm.MaxTransaction {
+		// Every filer would refuse it; it need not pass through all their logs.
+		_, refused := fsm.DryRunEncoded(s.State(), encoded)
+		return refused, nil
+	}
+	var result fsm.Result
+	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {
+		if leader == s.o.ID {
+			result, err = s.group.propose(ctx, encoded)
+			return err
+		}
+		var reply proposeReply
+		err = s.ask(ctx, leader, pathPropose, proposeRequest{encoded}, &reply)
+		result = reply.Result
+		return err
+	})
+	return result, err
+}
+
+// retryPause is how long a leader that could not serve is left alone, unless
+// another one comes first.
+const retryPause = 20 * time.Millisecond
+
+// lead calls attempt with the leader, and again with the next one until it
+// succeeds or the context ends. An attempt's context ends when the leader does.
+// Attempts say by errNotAppended that they had no effect, and by
+// errMaybeAppended that they may have had one; any other error is final.
+func (s *Store) lead(ctx context.Context, attempt func(context.Context, netquorum.FilerID) error) error {
+	maybe := false
+	var last error
+	for {
+		if err := s.member(); err != nil {
+			if maybe {
+				return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+			}
+			return err
+		}
+		now := s.reigns.load()
+		if now.leader != "" {
+			err := s.during(ctx, now, attempt)
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, errMaybeAppended):
+				maybe = true
+			case !errors.Is(err, errNotAppended):
+				return err
+			}
+			last = err
+		}
+		if ctx.Err() == nil {
+			s.awaitLeader(ctx, now)
+		}
+		if ctx.Err() == nil {
+			continue
+		}
+		if maybe {
+			return fmt.Errorf("%w: %w", ErrUnknownOutcome, errors.Join(ctx.Err(), last))
+		}
+		return fmt.Errorf("%w: %w", ErrNoQuorum, errors.Join(ctx.Err(), last))
+	}
+}
+
+// during runs one attempt under a context that ends with the reign as well.
+func (s *Store) during(ctx context.Context, now *reign, attempt func(context.Context, netquorum.FilerID) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(now.ctx, func() { cancel(errReignOver) })()
+	return attempt(ctx, now.leader)
+}
+
+var errReignOver = errors.New("the leader has changed")
+
+// awaitLeader waits for another leader, or for the present one to be asked again.
+func (s *Store) awaitLeader(ctx context.Context, now *reign) {
+	var again <-chan time.Time
+	if now.leader != "" {
+		timer := time.NewTimer(retryPause)
+		defer timer.Stop()
+		again = timer.C
+	}
+	select {
+	case <-now.ctx.Done():
+	case <-again:
+	case <-ctx.Done():
+	case <-s.life.Done():
+	}
+}

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/fsm"
+)
+
+// MaxRestore is the largest configuration, in its encoded form, that a restore
+// accepts.
+const MaxRestore = 64 << 20
+
+// Restore replaces every document that users write by the given ones, at one
+// stroke on every filer. It may be called on any filer. A refusal is returned as
+// an error, and nothing has changed then.
+func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor string) (netquorum.Revision, error) {
+	t := fsm.Transaction{ID: uuid.NewString(), Actor: actor, Time: s.o.Now().UnixMilli(), Puts: make([]fsm.Put, len(docs))}
+	for i, d := range docs {
+		t.Puts[i] = fsm.Put{Document: d}
+	}
+	payload, err := fsm.EncodeTransaction(t)
+	if err != nil {
+		return 0, err
+	}
+	if len(payload) > MaxRestore {
+		return 0, fmt.Errorf("restore: %w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxRestore)
+	}
+	// Found here rather than by the state machines, a broken rule costs nobody
+	// a log full of what is refused at its end.
+	if _, refusal := fsm.FromDocuments(s.State(), docs, actor, t.Time); refusal != nil {
+		return 0, refusal
+	}
+	var result fsm.Result
+	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {
+		if leader == s.o.ID {
+			result, err = s.restoreHere(ctx, t.ID, payload)
+			return err
+		}
+		var reply proposeReply
+		err = s.ask(ctx, leader, pathRestore, restoreRequest{t.ID, payload}, &reply)
+		result = reply.Result
+		return err
+	})
+	if err == nil && result.Refusal != nil {
+		return 0, result.Refusal
+	}
+	return result.Revision, err
+}
+
+// restoreWindow is how many parts are on their way at once: enough to keep disk
+// and network busy, little enough for others' transactions to come between.
+const restoreWindow = 16
+
+// restoreHere sends a restore through the log of this filer, which leads.
+func (s *Store) restoreHere(ctx context.Context, id string, payload []byte) (fsm.Result, error) {
+	select {
+	case s.restoring <- struct{}{}:
+		defer func() { <-s.restoring }()
+	case <-ctx.Done():
+		return fsm.Result{}, fmt.Errorf("%w: %w", errNotAppended, ctx.Err())
+	}
+	n := s.node.Load()
+	var flying []raft.ApplyFuture
+	var results []fsm.Result
+	land := func() (err error) {
+		results, err = s.outcome(n, flying[0])
+		flying = flying[1:]
+		return err
+	}
+	for _, part := range split(id, entryRestore, payload) {
+		flying = append(flying, n.raft.Apply(part, 0))
+		if len(flying) < restoreWindow {
+			continue
+		}
+		if err := land(); err != nil {
+			return fsm.Result{}, err
+		}
+	}
+	for len(flying) > 0 {
+		if err := land(); err != nil {
+			return fsm.Result{}, err
+		}
+	}
+	if len(results) != 1 {
+		return fsm.Result{}, fmt.Errorf("%w: restore was answered with %d results", errMaybeAppended, len(results))
+	}
+	return results[0], nil
+}
