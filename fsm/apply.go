@@ -85,79 +85,70 @@ func (s *State) execute(t *Transaction, size int) Result {
 	if refused.Refusal = s.check(t, size); refused.Refusal != nil {
 		return refused
 	}
-	revision := s.revision + 1
-	changes, err := s.changes(t, revision)
-	if err != nil {
-		refused.Refusal = refuse(RefusedInvalid, "%v", err)
+	change := &Change{Revision: s.revision + 1, Time: t.Time, Actor: t.Actor, Trace: t.Trace, ID: t.ID}
+	if refused.Refusal = change.fill(s.config, t); refused.Refusal != nil {
 		return refused
 	}
-	if len(changes) == 0 {
+	if len(change.Documents) == 0 {
 		return Result{Revision: s.revision}
 	}
-	puts := make([]netquorum.Document, 0, len(t.Puts))
-	deletes := make([]netquorum.Key, 0, len(t.Deletes))
-	documents := s.documents
-	for _, c := range changes {
-		if c.after.doc != nil {
-			puts = append(puts, *c.after.doc)
-		} else {
-			deletes = append(deletes, c.key)
-		}
-		documents = documents.minus(c.before.sum).plus(c.after.sum)
-	}
-	config, problems := s.config.Change(puts, deletes)
+	config, problems := change.applyTo(s.config)
 	if len(problems) > 0 {
 		refused.Refusal = refuseFor(RefusedInvalid, problems)
 		return refused
 	}
-	s.config, s.revision, s.documents = config, revision, documents
-	p := newPast(Change{Revision: revision, Time: t.Time, Actor: t.Actor, Trace: t.Trace, ID: t.ID}, changes)
+	p, err := newPast(change)
+	if err != nil {
+		refused.Refusal = refuse(RefusedInvalid, "%v", err)
+		return refused
+	}
+	s.config, s.revision = config, change.Revision
 	s.history = s.history.add(p, historyLimit(config))
-	return Result{Revision: revision, Changed: len(changes)}
+	return Result{Revision: s.revision, Changed: len(change.Documents)}
 }
 
-// changes returns the documents that the transaction really changes.
-func (s *State) changes(t *Transaction, revision netquorum.Revision) ([]revised, error) {
-	changes := make([]revised, 0, len(t.Puts)+len(t.Deletes))
-	var spec, oldSpec, encoded []byte
+// fill completes the change with the documents that the transaction really
+// changes.
+func (c *Change) fill(config netquorum.Config, t *Transaction) *Refusal {
+	c.Documents = make([]DocumentChange, 0, len(t.Puts)+len(t.Deletes))
+	var scratch [2][1024]byte // most specs fit
 	for i := range t.Puts {
 		d := &t.Puts[i].Document
-		d.Revision = revision
-		var err error
-		if spec, err = appendSpec(spec[:0], d); err != nil {
-			return nil, err
-		}
-		c := revised{key: d.Key()}
-		if old, ok := s.config.Get(d.Kind, d.Name); ok {
-			if oldSpec, err = appendSpec(oldSpec[:0], &old); err != nil {
-				return nil, err
+		d.Revision = c.Revision
+		dc := DocumentChange{Key: d.Key(), After: d}
+		if old, ok := config.Get(d.Kind, d.Name); ok {
+			is, err := appendSpec(scratch[0][:0], d)
+			if err != nil {
+				return refuse(RefusedInvalid, "%v", err)
 			}
-			if old.Name == d.Name && bytes.Equal(spec, oldSpec) {
+			was, err := appendSpec(scratch[1][:0], &old)
+			if err != nil {
+				return refuse(RefusedInvalid, "%v", err)
+			}
+			if old.Name == d.Name && bytes.Equal(is, was) {
 				continue
 			}
-			encoded = appendDocument(append(encoded[:0], itemDocument), old.Key(), old.Revision, oldSpec)
-			c.before = versionOf(&old, encoded)
+			dc.Before = &old
 		}
-		encoded = appendDocument(append(encoded[:0], itemDocument), c.key, revision, spec)
-		c.after = versionOf(d, encoded)
-		changes = append(changes, c)
+		c.Documents = append(c.Documents, dc)
 	}
-	for _, del := range t.Deletes {
-		old, _ := s.config.Get(del.Key.Kind, del.Key.Name)
-		before, err := weigh(&old)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, revised{key: old.Key(), before: before})
+	for _, d := range t.Deletes {
+		old, _ := config.Get(d.Key.Kind, d.Key.Name)
+		c.Documents = append(c.Documents, DocumentChange{Key: old.Key(), Before: &old})
 	}
-	return changes, nil
+	return nil
 }
 
-// weigh encodes a document to weigh it.
-func weigh(d *netquorum.Document) (version, error) {
-	spec, err := appendSpec(nil, d)
-	if err != nil {
-		return version{}, err
+// applyTo returns the configuration after the change.
+func (c *Change) applyTo(config netquorum.Config) (netquorum.Config, netquorum.Problems) {
+	puts := make([]netquorum.Document, 0, len(c.Documents))
+	var deletes []netquorum.Key
+	for _, d := range c.Documents {
+		if d.After != nil {
+			puts = append(puts, *d.After)
+		} else {
+			deletes = append(deletes, d.Key)
+		}
 	}
-	return versionOf(d, appendDocument([]byte{itemDocument}, d.Key(), d.Revision, spec)), nil
+	return config.Change(puts, deletes)
 }

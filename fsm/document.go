@@ -28,15 +28,29 @@ func appendSpec(b []byte, d *netquorum.Document) ([]byte, error) {
 	}
 	text, err := json.Marshal(d.Spec)
 	if err != nil {
-		return b, fmt.Errorf("%s: encode: %w", d.Key(), err)
+		return nil, fmt.Errorf("%s: encode: %w", d.Key(), err)
 	}
 	return append(append(b, specJSON), text...), nil
 }
 
-// appendDocument encodes a document whose spec is encoded already.
-func appendDocument(b []byte, k netquorum.Key, r netquorum.Revision, spec []byte) []byte {
-	b = binary.AppendUvarint(appendKey(b, k), uint64(r))
-	return appendString(b, spec)
+// specRecordSize is how many bytes appendSpec makes of a record.
+func specRecordSize(r *netquorum.Record) int {
+	var n [binary.MaxVarintLen64]byte
+	return 1 + binary.PutUvarint(n[:], uint64(len(r.Type))) + len(r.Type) + len(r.Data)
+}
+
+// appendDocument encodes a document.
+func appendDocument(b []byte, d *netquorum.Document) ([]byte, error) {
+	b = binary.AppendUvarint(appendKey(b, d.Key()), uint64(d.Revision))
+	if r, ok := d.Spec.(*netquorum.Record); ok { // whose length is known ahead
+		b = binary.AppendUvarint(b, uint64(specRecordSize(r)))
+		return appendSpec(b, d)
+	}
+	spec, err := appendSpec(nil, d)
+	if err != nil {
+		return nil, err
+	}
+	return appendString(b, spec), nil
 }
 
 // document decodes a document. Nothing in it refers to the reader's bytes.
@@ -82,7 +96,7 @@ func decodeSpec(kind netquorum.Kind, b []byte) (netquorum.Spec, error) {
 }
 
 // normal returns the document as it is proposed: a record's data is brought to
-// its shortest form once, by the proposer, so that filers need only compare
+// its canonical form once, by the proposer, so that filers need only compare
 // bytes and a change of white space is no change.
 func normal(d netquorum.Document) (netquorum.Document, error) {
 	if _, ok := kindNumbers[d.Kind]; !ok {
@@ -95,12 +109,12 @@ func normal(d netquorum.Document) (netquorum.Document, error) {
 	if !ok || len(r.Data) == 0 {
 		return d, nil
 	}
-	var short bytes.Buffer
-	if err := json.Compact(&short, r.Data); err != nil {
+	data, err := netquorum.CanonicalJSON(r.Data)
+	if err != nil {
 		return d, fmt.Errorf("%s: spec.data is not JSON: %w", d.Key(), err)
 	}
-	if short.Len() != len(r.Data) {
-		d.Spec = &netquorum.Record{Type: r.Type, Data: short.Bytes()}
+	if len(data) != len(r.Data) || &data[0] != &r.Data[0] {
+		d.Spec = &netquorum.Record{Type: r.Type, Data: data}
 	}
 	return d, nil
 }

@@ -55,18 +55,17 @@ func EncodeTransaction(t Transaction) ([]byte, error) {
 	b = binary.AppendUvarint(b, t.Trace)
 	b = binary.AppendVarint(b, t.Time)
 	b = binary.AppendUvarint(b, uint64(len(t.Puts)))
-	var spec []byte
 	for i := range t.Puts {
 		p := &t.Puts[i]
 		d, err := normal(p.Document)
 		if err != nil {
 			return nil, err
 		}
-		if spec, err = appendSpec(spec[:0], &d); err != nil {
+		d.Revision = 0
+		b = appendPrecondition(b, p.IfRevision, p.MustNotExist)
+		if b, err = appendDocument(b, &d); err != nil {
 			return nil, err
 		}
-		b = appendPrecondition(b, p.IfRevision, p.MustNotExist)
-		b = appendDocument(b, d.Key(), 0, spec)
 	}
 	b = binary.AppendUvarint(b, uint64(len(t.Deletes)))
 	for _, d := range t.Deletes {

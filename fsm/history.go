@@ -36,7 +36,7 @@ const maxHistoryBytes = 32 << 20
 
 // A history is the latest changes, oldest first. Their revisions have no gaps.
 type history struct {
-	queue queue[past]
+	queue queue[*past]
 	bytes int // encoded size of what is kept
 	sum   sum
 }
@@ -50,7 +50,7 @@ type past struct {
 
 // add appends a change and forgets the oldest ones beyond limit. The newest
 // stays, however large.
-func (h history) add(p past, limit int) history {
+func (h history) add(p *past, limit int) history {
 	h.queue = h.queue.append(p)
 	h.bytes += p.bytes
 	h.sum = h.sum.plus(p.sum)
@@ -96,39 +96,24 @@ func (s *State) History(from, to netquorum.Revision) iter.Seq[Change] {
 	}
 }
 
-// changeOverhead is what a document change counts for beside its bodies.
-const changeOverhead = 64
-
-// A version is one document at one revision with what its encoding weighs.
-type version struct {
-	doc  *netquorum.Document // nil when the document did not exist
-	size int
-	sum  sum
-}
-
-// versionOf weighs an encoded document.
-func versionOf(d *netquorum.Document, encoded []byte) version {
-	return version{d, len(encoded), sumOf(encoded)}
-}
-
-// A revised is one document of a change: its versions before and after.
-type revised struct {
-	key           netquorum.Key
-	before, after version
-}
-
-// newPast completes a change with its documents, and weighs it.
-func newPast(c Change, documents []revised) past {
-	c.Documents = make([]DocumentChange, len(documents))
-	size := 0
-	b := appendChangeHeader([]byte{itemChange}, &c)
-	for i, d := range documents {
-		c.Documents[i] = DocumentChange{d.key, d.before.doc, d.after.doc}
-		b = appendDocumentChange(b, &c.Documents[i])
-		b = d.after.sum.append(d.before.sum.append(b))
-		size += changeOverhead + len(d.key.Name) + d.before.size + d.after.size
+// newPast weighs a change that is complete.
+func newPast(c *Change) (*past, error) {
+	var scratch [1024]byte // most changes fit
+	b := appendChangeHeader(append(scratch[:0], itemChange), c)
+	for i := range c.Documents {
+		d := &c.Documents[i]
+		b = appendDocumentChange(b, d)
+		for _, v := range []*netquorum.Document{d.Before, d.After} {
+			if v == nil || v.Spec == nil {
+				continue
+			}
+			var err error
+			if b, err = appendDocument(b, v); err != nil {
+				return nil, err
+			}
+		}
 	}
-	return past{&c, size, sumOf(b)}
+	return &past{c, len(b), sumOf(b)}, nil
 }
 
 // appendChangeHeader encodes all of a change but its documents.

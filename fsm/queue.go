@@ -9,39 +9,39 @@ import (
 // front. Every version stays valid, shares nearly all of its memory with its
 // neighbours, and costs the same to extend however long it is.
 type queue[T any] struct {
-	// chunks are full, but for the last; the first skip values are trimmed.
-	// Neither the spine nor a chunk is changed once it is part of a queue.
-	chunks [][]T
-	skip   int
-	n      int
+	// Neither the spine nor a chunk is changed once it is part of a queue:
+	// another version may have gone on from the same place.
+	chunks [][]T // full ones
+	tail   []T   // fewer than chunkSize
+	skip   int   // how many values at the front are trimmed
 }
 
-const chunkSize = 64
+const chunkSize = 32
 
-func (q queue[T]) len() int { return q.n }
+func (q queue[T]) len() int { return len(q.chunks)*chunkSize + len(q.tail) - q.skip }
 
 // at returns the i-th value that is still there.
 func (q queue[T]) at(i int) T {
 	i += q.skip
-	return q.chunks[i/chunkSize][i%chunkSize]
+	if c := i / chunkSize; c < len(q.chunks) {
+		return q.chunks[c][i%chunkSize]
+	}
+	return q.tail[i%chunkSize]
 }
 
 func (q queue[T]) append(v T) queue[T] {
-	spine := slices.Clone(q.chunks)
-	if last := len(spine) - 1; last >= 0 && len(spine[last]) < chunkSize {
-		// Clipped, so that append copies: another version of this queue may
-		// already have put something else at the same place.
-		spine[last] = append(slices.Clip(spine[last]), v)
-	} else {
-		spine = append(spine, []T{v})
+	tail := make([]T, len(q.tail)+1)
+	tail[copy(tail, q.tail)] = v
+	if len(tail) == chunkSize {
+		return queue[T]{append(slices.Clip(q.chunks), tail), nil, q.skip}
 	}
-	return queue[T]{spine, q.skip, q.n + 1}
+	return queue[T]{q.chunks, tail, q.skip}
 }
 
 // trim drops the first n values.
 func (q queue[T]) trim(n int) queue[T] {
-	q.skip, q.n = q.skip+n, q.n-n
-	for q.skip >= chunkSize {
+	q.skip += n
+	for q.skip >= chunkSize && len(q.chunks) > 0 {
 		q.chunks, q.skip = q.chunks[1:], q.skip-chunkSize
 	}
 	return q
@@ -50,7 +50,7 @@ func (q queue[T]) trim(n int) queue[T] {
 // all yields the values from the i-th on, oldest first.
 func (q queue[T]) all(i int) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for ; i < q.n; i++ {
+		for n := q.len(); i < n; i++ {
 			if !yield(q.at(i)) {
 				return
 			}

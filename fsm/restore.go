@@ -1,10 +1,6 @@
 package fsm
 
-import (
-	"slices"
-
-	"github.com/netquorum/netquorum"
-)
+import "github.com/netquorum/netquorum"
 
 // maxRestoreBodies is up to how many encoded bytes, before and after together,
 // the history keeps the documents of a restore.
@@ -19,7 +15,6 @@ const maxRestoreBodies = 1 << 20
 // Unlike Apply it happens on one filer, whose state then replaces everyone's.
 func FromDocuments(prev *State, docs []netquorum.Document, actor string, time int64) (*State, *Refusal) {
 	revision := prev.revision + 1
-	next := *prev
 	all := make([]netquorum.Document, 0, len(docs)+16)
 	var c conditions
 	keys := make(map[netquorum.Key]bool, len(docs))
@@ -42,23 +37,15 @@ func FromDocuments(prev *State, docs []netquorum.Document, actor string, time in
 	if len(problems) > 0 {
 		return nil, refuseFor(RefusedInvalid, problems)
 	}
-	changes, err := replaced(prev.config, config, revision)
+	change := &Change{Revision: revision, Time: time, Actor: actor, Restore: true}
+	change.fillFrom(prev.config, config)
+	p, err := newPast(change)
 	if err != nil {
 		return nil, refuse(RefusedInvalid, "%v", err)
 	}
-	size := 0
-	for _, r := range changes {
-		next.documents = next.documents.minus(r.before.sum).plus(r.after.sum)
-		size += r.before.size + r.after.size
-	}
-	change := Change{Revision: revision, Time: time, Actor: actor, Restore: true}
-	if change.Abridged = size > maxRestoreBodies; change.Abridged {
-		for i := range changes {
-			changes[i] = changes[i].abridged()
-		}
-	}
+	next := *prev
 	next.config, next.revision = config, revision
-	next.history = prev.history.add(newPast(change, changes), historyLimit(config))
+	next.history = prev.history.add(p, historyLimit(config))
 	return &next, nil
 }
 
@@ -80,48 +67,55 @@ func kept(c netquorum.Config, keys map[netquorum.Key]bool) []netquorum.Document 
 	return docs
 }
 
-// replaced lists what a restore changes: all that is at the new revision, and
-// all that is gone.
-func replaced(prev, next netquorum.Config, revision netquorum.Revision) ([]revised, error) {
-	var changes []revised
-	for d := range next.Documents() {
-		if d.Revision != revision {
-			continue
+// fillFrom completes the change that a restore makes: all that is at its
+// revision, and all that is gone. It leaves out what the documents say when that
+// is too much to keep.
+func (c *Change) fillFrom(was, is netquorum.Config) {
+	c.Documents = make([]DocumentChange, 0, is.Len())
+	for d := range is.Documents() {
+		if d.Revision != c.Revision {
+			continue // the cluster's own, kept
 		}
-		r := revised{key: d.Key()}
-		var err error
-		if r.after, err = weigh(&d); err != nil {
-			return nil, err
+		dc := DocumentChange{Key: d.Key(), After: &d}
+		if old, ok := was.Get(d.Kind, d.Name); ok {
+			dc.Before = &old
 		}
-		if old, ok := prev.Get(d.Kind, d.Name); ok {
-			if r.before, err = weigh(&old); err != nil {
-				return nil, err
-			}
-		}
-		changes = append(changes, r)
+		c.Documents = append(c.Documents, dc)
 	}
-	for d := range prev.Documents() {
-		if _, ok := next.Get(d.Kind, d.Name); ok {
-			continue
+	for d := range was.Documents() {
+		if _, ok := is.Get(d.Kind, d.Name); !ok {
+			c.Documents = append(c.Documents, DocumentChange{Key: d.Key(), Before: &d})
 		}
-		before, err := weigh(&d)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, revised{key: d.Key(), before: before})
 	}
-	return slices.Clip(changes), nil
+	if c.Abridged = c.bodiesExceed(maxRestoreBodies); !c.Abridged {
+		return
+	}
+	for i := range c.Documents {
+		d := &c.Documents[i]
+		if d.Before != nil {
+			d.Before = stub(d.Key, d.Before.Revision)
+		}
+		if d.After != nil {
+			d.After = stub(d.Key, d.After.Revision)
+		}
+	}
 }
 
-// abridged returns the change without what the documents say.
-func (r revised) abridged() revised {
-	short := func(v version) version {
-		if v.doc == nil {
-			return version{}
+// bodiesExceed reports whether the encoded documents are larger than limit.
+func (c *Change) bodiesExceed(limit int) bool {
+	var b []byte
+	for _, d := range c.Documents {
+		for _, v := range []*netquorum.Document{d.Before, d.After} {
+			if v == nil {
+				continue
+			}
+			b, _ = appendSpec(b[:0], v) // what fails here fails in newPast
+			if limit -= len(b); limit < 0 {
+				return true
+			}
 		}
-		return version{doc: stub(r.key, v.doc.Revision)}
 	}
-	return revised{r.key, short(r.before), short(r.after)}
+	return false
 }
 
 // stub stands for a version of a document of which only the revision is kept.

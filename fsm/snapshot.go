@@ -70,10 +70,10 @@ func EncodeSnapshot(w io.Writer, s *State) error {
 }
 
 type snapshotWriter struct {
-	w             *bufio.Writer // keeps the first error for Flush
-	hash          hash.Hash
-	items         uint64
-	spec, scratch []byte
+	w       *bufio.Writer // keeps the first error for Flush
+	hash    hash.Hash
+	items   uint64
+	scratch []byte
 }
 
 func (e *snapshotWriter) item(kind byte, payload []byte) {
@@ -84,12 +84,12 @@ func (e *snapshotWriter) item(kind byte, payload []byte) {
 }
 
 func (e *snapshotWriter) document(kind byte, d *netquorum.Document) error {
-	var err error
-	if e.spec, err = appendSpec(e.spec[:0], d); err != nil {
+	b, err := appendDocument(e.scratch[:0], d)
+	if err != nil {
 		return err
 	}
-	e.scratch = appendDocument(e.scratch[:0], d.Key(), d.Revision, e.spec)
-	e.item(kind, e.scratch)
+	e.scratch = b
+	e.item(kind, b)
 	return nil
 }
 

@@ -87,13 +87,13 @@ func (sr *snapshotReader) item() (snapshotItem, error) {
 type builder struct {
 	state    State
 	docs     []netquorum.Document
-	versions map[versionKey]version // what only the history knows
+	versions map[versionKey]*netquorum.Document // what only the history knows
 	pasts    []snapshotItem
 	header   bool
 }
 
 func buildState(items []snapshotItem) (*State, error) {
-	b := &builder{versions: map[versionKey]version{}}
+	b := &builder{versions: map[versionKey]*netquorum.Document{}}
 	n := 0
 	for _, it := range items {
 		if it.kind == itemDocument {
@@ -135,22 +135,9 @@ func (b *builder) item(it snapshotItem) error {
 		b.state.revision, b.state.index = r.revision(), r.uvarint()
 	case itemDocument:
 		b.docs = append(b.docs, r.document())
-		if r.err == nil {
-			v, err := weigh(&b.docs[len(b.docs)-1])
-			if err != nil {
-				return err
-			}
-			b.state.documents = b.state.documents.plus(v.sum)
-		}
 	case itemVersion:
 		d := r.document()
-		if r.err == nil {
-			v, err := weigh(&d)
-			if err != nil {
-				return err
-			}
-			b.versions[keyOf(d.Key(), d.Revision)] = v
-		}
+		b.versions[keyOf(d.Key(), d.Revision)] = &d
 	case itemChange:
 		b.pasts = append(b.pasts, it) // once all documents are known
 		return nil
@@ -171,52 +158,53 @@ func (b *builder) past(payload []byte) error {
 	f := r.flags(2)
 	c.Restore, c.Abridged = f&1 != 0, f&2 != 0
 	c.Time, c.Actor, c.Trace, c.ID = r.varint(), r.string(), r.uvarint(), r.string()
-	changes := make([]revised, r.count())
-	for i := range changes {
+	c.Documents = make([]DocumentChange, r.count())
+	for i := range c.Documents {
 		k := r.key()
 		before, after := r.revision(), r.revision()
 		if r.err != nil {
 			break
 		}
-		changes[i].key = k
+		d := DocumentChange{Key: k}
 		var err error
-		if changes[i].before, err = b.version(k, before, c.Abridged); err != nil {
+		if d.Before, err = b.version(k, before, c.Abridged); err != nil {
 			return err
 		}
-		if changes[i].after, err = b.version(k, after, c.Abridged); err != nil {
+		if d.After, err = b.version(k, after, c.Abridged); err != nil {
 			return err
 		}
+		c.Documents[i] = d
 	}
 	if err := r.end(); err != nil {
 		return fmt.Errorf("change %d: %w", c.Revision, err)
 	}
 	if n := b.state.history.queue.len(); n > 0 && b.state.history.queue.at(n-1).change.Revision+1 != c.Revision {
-		return fmt.Errorf("%w: history goes on with revision %d", ErrCorrupt, c.Revision)
+		return fmt.Errorf("%w: the history goes on with revision %d", ErrCorrupt, c.Revision)
 	}
-	b.state.history = b.state.history.add(newPast(c, changes), len(b.pasts))
+	p, err := newPast(&c)
+	if err != nil {
+		return err
+	}
+	b.state.history = b.state.history.add(p, len(b.pasts))
 	return nil
 }
 
 // version finds a version that a change refers to, so that a document that
 // stands in several changes is in memory once, as it was before the snapshot.
-func (b *builder) version(k netquorum.Key, r netquorum.Revision, abridged bool) (version, error) {
+func (b *builder) version(k netquorum.Key, r netquorum.Revision, abridged bool) (*netquorum.Document, error) {
 	if r == 0 {
-		return version{}, nil
+		return nil, nil
 	}
 	if abridged {
-		return version{doc: stub(k, r)}, nil
+		return stub(k, r), nil
 	}
-	if v, ok := b.versions[keyOf(k, r)]; ok {
-		return v, nil
+	if d := b.versions[keyOf(k, r)]; d != nil {
+		return d, nil
 	}
 	d, ok := b.state.config.Get(k.Kind, k.Name)
 	if !ok || d.Revision != r {
-		return version{}, fmt.Errorf("%w: the history refers to %s at revision %d, which is missing", ErrCorrupt, k, r)
+		return nil, fmt.Errorf("%w: the history refers to %s at revision %d, which is missing", ErrCorrupt, k, r)
 	}
-	v, err := weigh(&d)
-	if err != nil {
-		return version{}, err
-	}
-	b.versions[keyOf(k, r)] = v
-	return v, nil
+	b.versions[keyOf(k, r)] = &d
+	return &d, nil
 }

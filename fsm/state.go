@@ -13,12 +13,11 @@ import (
 // returns another one that shares what did not change, so whoever holds an old
 // one, be it to write a snapshot or to answer a reader, is in nobody's way.
 type State struct {
-	config    netquorum.Config
-	revision  netquorum.Revision
-	index     uint64
-	documents sum // of the configuration's documents
-	history   history
-	requests  requests
+	config   netquorum.Config
+	revision netquorum.Revision
+	index    uint64
+	history  history
+	requests requests
 }
 
 // NewState returns the state before the first entry.
@@ -36,17 +35,17 @@ func (s *State) Index() uint64 { return s.index }
 // Hash identifies everything that later entries can depend on: documents,
 // history and results on record. Two filers that applied the same entries have
 // the same hash. It costs the same however large the state is.
-func (s *State) Hash() [32]byte {
-	return s.digest(s.documents.plus(s.history.sum).plus(s.requests.sum()))
-}
+func (s *State) Hash() [32]byte { return s.digest(s.history.sum.plus(s.requests.sum())) }
 
 // DocumentsHash identifies the revision and the documents alone. Two states of
 // one cluster with the same revision have the same, whatever was refused since.
-func (s *State) DocumentsHash() [32]byte { return s.digest(s.documents) }
+func (s *State) DocumentsHash() [32]byte { return s.digest(sum{}) }
 
-func (s *State) digest(items sum) [32]byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 40), uint64(s.revision))
-	return sha256.Sum256(items.append(b))
+func (s *State) digest(more sum) [32]byte {
+	var b [72]byte
+	config := s.config.Hash()
+	d := binary.BigEndian.AppendUint64(b[:0], uint64(s.revision))
+	return sha256.Sum256(more.append(append(d, config[:]...)))
 }
 
 // Result returns the result on record for a request id.

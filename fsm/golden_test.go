@@ -1,0 +1,143 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/netquorum/netquorum"
+)
+
+var update = flag.Bool("update", false, "write the golden files of the current formats")
+
+// golden compares with testdata/name, or writes it. A golden file of a format
+// that has been released is never written again: a new format gets a new name.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: the encoding has changed:\n%swant\n%s", name, hex.Dump(got), hex.Dump(want))
+	}
+}
+
+// everything holds a document of every kind and every field of a transaction.
+func everything() []Transaction {
+	all := puts(
+		cluster(50), group(), filer("filer1"), server("web"), record("note", `{"a":[1,2]}`), record("empty", ""),
+		document("out", &netquorum.Routes{VRF: true}), document("log", &netquorum.Service{Group: "main"}),
+		member("filer1", "7f2c"), placement("web", "filer1"), document("t1", &netquorum.Token{Key: []byte{1, 2, 3}, Expires: 99}),
+	).bySystem()
+	all.ID, all.Actor, all.Trace, all.Time, all.Level = "4f1c-1", "ada@filer1", 1<<40, 1_700_000_000_123, 1
+	all.Puts[0].MustNotExist = true
+	all.Puts[1].IfRevision = at(0)
+	return []Transaction{all, {
+		Actor: "ada", Time: -1,
+		Deletes: []Delete{{Key: key(netquorum.KindRecord, "note"), IfRevision: at(1)}, {Key: key(netquorum.KindRecord, "none")}},
+	}, {}}
+}
+
+func TestEntryFormat(t *testing.T) {
+	entry, err := EncodeEntry(everything())
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "entry-1.golden", entry)
+	covered := map[netquorum.Kind]bool{}
+	for _, p := range everything()[0].Puts {
+		covered[p.Document.Kind] = true
+	}
+	for _, k := range netquorum.Kinds {
+		if kindNumbers[k] == 0 {
+			t.Errorf("kind %s has no number", k)
+		}
+		if !covered[k] {
+			t.Errorf("kind %s is not in the golden entry", k)
+		}
+	}
+}
+
+func TestSnapshotFormat(t *testing.T) {
+	s := accept(t, NewState(), everything()[0])
+	s = accept(t, s, puts(record("note", "2"), record("other", "1")), deletes(key(netquorum.KindRecord, "other")))
+	s, _ = apply(t, s, deletes(key(netquorum.KindRecord, "none")).withID("refused"))
+	s, refusal := FromDocuments(s, []netquorum.Document{cluster(50), group(), filer("filer1"), server("web"), record("note", "3")}, "ada", 5)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	golden(t, "snapshot-1.golden", snapshot(t, s))
+	hash := s.Hash()
+	golden(t, "snapshot-1.hash.golden", []byte(hex.EncodeToString(hash[:])+"\n"))
+}
+
+// Every format that was ever released must go on being understood.
+func TestOlderFormatsAreUnderstood(t *testing.T) {
+	entries, _ := filepath.Glob("testdata/entry-*.golden")
+	snapshots, _ := filepath.Glob("testdata/snapshot-?.golden")
+	if len(entries) == 0 || len(snapshots) == 0 {
+		t.Fatal("no golden files")
+	}
+	for _, path := range entries {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeEntry(data)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		want := everything()
+		for i := range want {
+			if !reflect.DeepEqual(got[i].withoutEmpty(), want[i].withoutEmpty()) {
+				t.Errorf("%s: transaction %d\n%+v\nwant\n%+v", path, i, got[i], want[i])
+			}
+		}
+	}
+	for _, path := range snapshots {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := DecodeSnapshot(bytes.NewReader(data))
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		want, err := os.ReadFile(strings.TrimSuffix(path, ".golden") + ".hash.golden")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := s.Hash()
+		if got := hex.EncodeToString(hash[:]); got != strings.TrimSpace(string(want)) {
+			t.Errorf("%s: hash %s, want %s", path, got, want)
+		}
+	}
+}
+
+// withoutEmpty drops the empty data that does not survive encoding.
+func (t Transaction) withoutEmpty() Transaction {
+	for i, p := range t.Puts {
+		if r, ok := p.Document.Spec.(*netquorum.Record); ok && len(r.Data) == 0 {
+			t.Puts[i].Document.Spec = &netquorum.Record{Type: r.Type}
+		}
+	}
+	return t
+}
