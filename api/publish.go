@@ -20,8 +20,15 @@ func withoutSecrets(d netquorum.Document) netquorum.Document {
 	return d
 }
 
-// publish returns changes as they may be shown, with their diffs when asked.
-// The changes are shared with the store and stay as they are.
+// publishChange returns a change as it may be shown. There are no diffs of a
+// change of which only the keys were kept.
+func publishChange(c Change, withDiff bool) Change {
+	c.Documents = publish(c.Documents, withDiff && !c.Abridged)
+	return c
+}
+
+// publish does the same for documents. What it is given is shared with the
+// store and stays as it is.
 func publish(changes []DocumentChange, withDiff bool) []DocumentChange {
 	out := make([]DocumentChange, len(changes))
 	for i, c := range changes {

@@ -161,8 +161,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := History{Changes: make([]Change, len(changes))}
 	for i, c := range changes {
-		c.Documents = publish(c.Documents, diff)
-		out.Changes[i] = c
+		out.Changes[i] = publishChange(c, diff)
 	}
 	return answer(w, out)
 }

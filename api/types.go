@@ -158,7 +158,12 @@ type Change struct {
 	Actor     string             `json:"actor,omitempty"`
 	Trace     uint64             `json:"trace,omitempty"`
 	RequestID string             `json:"requestID,omitempty"`
-	Documents []DocumentChange   `json:"documents"`
+	// Restore is set when the change replaced the whole configuration.
+	Restore bool `json:"restore,omitempty"`
+	// Abridged is set when the change was too large to keep: the documents
+	// then have no content.
+	Abridged  bool             `json:"abridged,omitempty"`
+	Documents []DocumentChange `json:"documents"`
 }
 
 // A DocumentChange is one document before and after: Before is missing when it

@@ -46,7 +46,7 @@ func (s *Server) getWatch(w http.ResponseWriter, r *http.Request) error {
 		case err != nil:
 			e.Error = ErrorOf(err)
 		default:
-			change.Documents = publish(change.Documents, diff)
+			change = publishChange(change, diff)
 			e.Change = &change
 		}
 		if writeEvent(w, e, events) != nil || out.Flush() != nil || e.Error != nil {

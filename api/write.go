@@ -108,10 +108,10 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 	if req.Changes && !req.DryRun && res.Changed > 0 {
 		changes, err := s.backend.History(r.Context(), HistoryRequest{From: res.Revision, To: res.Revision})
 		if err == nil && len(changes) == 1 { // without them the write is still done
-			res.Changes = changes[0].Documents
+			res.Changes = publishChange(changes[0], true).Documents
 		}
 	}
-	if len(res.Changes) > 0 {
+	if req.DryRun {
 		res.Changes = publish(res.Changes, true)
 	}
 	return answer(w, res)
