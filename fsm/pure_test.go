@@ -3,7 +3,7 @@ package fsm
 import (
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +16,18 @@ func TestThePackageIsPure(t *testing.T) {
 	forbidden := []string{
 		"time", "os", "math/rand", "math/rand/v2", "crypto/rand", "hash/maphash", "runtime", "syscall", "maps", "net", "unsafe",
 	}
-	packages, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool {
-		return !strings.HasSuffix(f.Name(), "_test.go")
-	}, parser.ImportsOnly)
-	if err != nil {
-		t.Fatal(err)
+	names, err := filepath.Glob("*.go")
+	if err != nil || len(names) < 5 {
+		t.Fatalf("found only %v: %v", names, err)
 	}
-	files := packages["fsm"].Files
-	if len(files) < 5 {
-		t.Fatalf("only %d files found", len(files))
-	}
-	for name, file := range files {
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, imp := range file.Imports {
 			if path, _ := strconv.Unquote(imp.Path.Value); slices.Contains(forbidden, path) {
 				t.Errorf("%s imports %s", name, path)

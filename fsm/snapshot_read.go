@@ -109,12 +109,9 @@ func buildState(items []snapshotItem) (*State, error) {
 	if !b.header {
 		return nil, fmt.Errorf("%w: no header", ErrCorrupt)
 	}
-	var problems netquorum.Problems
-	if b.state.config, problems = b.state.config.Change(b.docs, nil); len(problems) > 0 {
-		return nil, fmt.Errorf("%w: its configuration breaks rules:\n%w", ErrCorrupt, problems)
-	}
-	if b.state.config.Len() != len(b.docs) {
-		return nil, fmt.Errorf("%w: a document stands in it twice", ErrCorrupt)
+	var err error
+	if b.state.config, err = netquorum.Load(b.docs); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	for _, it := range b.pasts {
 		if err := b.past(it.payload); err != nil {
