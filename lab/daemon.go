@@ -45,6 +45,9 @@ func (l *Lab) startDaemon(n *node, name string) error {
 	return err
 }
 
+// HasDaemon reports whether the lab's filers run a daemon.
+func (l *Lab) HasDaemon() bool { return l.options.Binary != "" }
+
 // StartDaemon starts the daemon of a filer that has power. One that runs
 // already is left alone.
 func (l *Lab) StartDaemon(filer string) error {
@@ -52,7 +55,7 @@ func (l *Lab) StartDaemon(filer string) error {
 		if err := l.filer(s, filer); err != nil {
 			return err
 		}
-		if l.options.Binary == "" {
+		if !l.HasDaemon() {
 			return errors.New("this lab was brought up without a daemon; use up --binary")
 		}
 		if s.Nodes[filer].Daemon.alive() {

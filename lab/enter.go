@@ -87,3 +87,22 @@ func inside(pidfd int, do func() error) error {
 	}()
 	return <-done
 }
+
+// WriteFile writes a file as a node sees it, so that /run and /var/lib are the
+// node's own.
+func (l *Lab) WriteFile(node, path string, data []byte) error {
+	s, err := l.load()
+	if err != nil {
+		return err
+	}
+	n, err := s.node(node)
+	if err != nil {
+		return err
+	}
+	fd, err := n.Init.open()
+	if err != nil {
+		return fmt.Errorf("%s is switched off", node)
+	}
+	defer unix.Close(fd)
+	return inside(fd, func() error { return os.WriteFile(path, data, 0o600) })
+}
