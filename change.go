@@ -278,6 +278,10 @@ func (e *edit) checkAffected() {
 		if d, ok := e.next.Get(k.Kind, k.Name); ok {
 			c := &checker{doc: d.Key()}
 			d.Spec.checkAmong(e.next, c)
+			if !e.touches(k) {
+				// It lost what it uses to a deletion, which checkUsers refuses.
+				c.problems = slices.DeleteFunc(c.problems, func(p Problem) bool { return p.Rule == RuleReference })
+			}
 			e.problems = append(e.problems, c.problems...)
 		}
 	}

@@ -21,8 +21,10 @@ func (*Routes) Kind() Kind { return KindRoutes }
 
 // A Route sends packets for a destination to a gateway.
 type Route struct {
-	To  Destination `json:"to"`
-	Via netip.Addr  `json:"via"`
+	// To is a network, or "default", also when left out.
+	To Destination `json:"to"`
+	// Via is the gateway.
+	Via netip.Addr `json:"via"`
 	// Alias names the alias to leave by. It may be left out when the server or
 	// filer has, on exactly one alias, an address in a subnet with the gateway.
 	// A link-local gateway (fe80::1) always needs it.

@@ -32,8 +32,9 @@ type Address struct {
 	Alias InterfaceName `json:"alias"`
 	// Instance tells several addresses of one server on one alias apart; it is
 	// the last part of the DHCP client identifier (N31).
-	Instance int          `json:"instance"`
-	Prefix   netip.Prefix `json:"prefix"`
+	Instance int `json:"instance"`
+	// Prefix is the address with the length of its subnet.
+	Prefix netip.Prefix `json:"prefix"`
 	// Names are registered in DNS for this address only.
 	Names []string `json:"names,omitempty"`
 }
@@ -41,17 +42,21 @@ type Address struct {
 // A Service is a named cluster service with floating addresses on mgmt aliases
 // (N29). It is placed like a virtual server and shares its name space.
 type Service struct {
-	Group     string           `json:"group"`
+	// Group names the filer group that may host it.
+	Group string `json:"group"`
+	// Addresses are at most one on each mgmt alias.
 	Addresses []ServiceAddress `json:"addresses,omitempty"`
-	Routes    string           `json:"routes,omitempty"`
+	// Routes names its Routes policy.
+	Routes string `json:"routes,omitempty"`
 }
 
 func (*Service) Kind() Kind { return KindService }
 
 // A ServiceAddress is a service's one address on a mgmt alias.
 type ServiceAddress struct {
-	Alias  InterfaceName `json:"alias"`
-	Prefix netip.Prefix  `json:"prefix"`
+	Alias InterfaceName `json:"alias"`
+	// Prefix is the address with the length of its subnet.
+	Prefix netip.Prefix `json:"prefix"`
 }
 
 const maxInstance = 65535
