@@ -127,15 +127,14 @@ func (d *dialer) candidates(id netquorum.FilerID) []string {
 	d.mu.Lock()
 	good := d.good[id]
 	d.mu.Unlock()
-	all := d.endpoint.cfg.Resolver.Endpoints(id)
-	out := make([]string, 0, len(all))
-	if slices.Contains(all, good) {
-		out = append(out, good)
-	}
-	for _, a := range all {
-		if a = WithPort(a); !slices.Contains(out, a) {
-			out = append(out, a)
+	out := []string{}
+	for _, address := range d.endpoint.cfg.Resolver.Endpoints(id) {
+		if address = WithPort(address); !slices.Contains(out, address) {
+			out = append(out, address)
 		}
+	}
+	if i := slices.Index(out, good); i > 0 {
+		out = slices.Insert(slices.Delete(out, i, i+1), 0, good)
 	}
 	return out
 }
