@@ -38,6 +38,7 @@ type edit struct {
 	touched   []*touch
 	affected  map[string]Key // by docPath: documents to check against all others
 	problems  Problems
+	encoded   []byte // of the last document, to use its memory again
 }
 
 // A touch is a document that the change writes or deletes. The side that does
@@ -85,7 +86,7 @@ func (e *edit) stage(puts []Document, deletes []Key) {
 		}
 		t.key = d.Key()
 		var p *Problem
-		if t.new, p = newEntry(d); p != nil {
+		if t.new, p = e.newEntry(d); p != nil {
 			e.add(*p)
 		}
 		txn.Insert([]byte(t.path), t.new)
@@ -123,7 +124,7 @@ func (e *edit) index() {
 		for _, c := range claimsOf(t.old.doc) {
 			claims.Delete([]byte(c.thing))
 		}
-		for _, u := range t.old.doc.Spec.uses() {
+		for _, u := range usesOf(t.old.doc) {
 			uses.Delete([]byte(u.thing + "\x00" + t.path))
 		}
 	}
@@ -138,7 +139,7 @@ func (e *edit) index() {
 			}
 			claims.Insert([]byte(c.thing), c)
 		}
-		for _, u := range t.new.doc.Spec.uses() {
+		for _, u := range usesOf(t.new.doc) {
 			uses.Insert([]byte(u.thing+"\x00"+t.path), user{t.key, u.field})
 		}
 	}
@@ -183,7 +184,7 @@ func (e *edit) check(k Key) { e.affected[string(docPath(k))] = k }
 // affect notes which documents have to be checked against the others because
 // of what the change does to one.
 func (e *edit) affect(t *touch) {
-	if !t.deleted() {
+	if _, ok := t.new.doc.Spec.(related); ok {
 		e.check(t.key)
 		for _, c := range claimsOf(t.new.doc) {
 			if c.isAddress() { // a policy's gateway must not be one of ours
@@ -277,7 +278,7 @@ func (e *edit) checkAffected() {
 	for _, k := range e.affected {
 		if d, ok := e.next.Get(k.Kind, k.Name); ok {
 			c := &checker{doc: d.Key()}
-			d.Spec.checkAmong(e.next, c)
+			d.Spec.(related).checkAmong(e.next, c)
 			if !e.touches(k) {
 				// It lost what it uses to a deletion, which checkUsers refuses.
 				c.problems = slices.DeleteFunc(c.problems, func(p Problem) bool { return p.Rule == RuleReference })

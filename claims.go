@@ -67,11 +67,22 @@ func (c claim) conflict(first claim) Problem {
 
 // claimsOf returns what the document claims.
 func claimsOf(d Document) []claim {
-	claims := d.Spec.claims(d.Key())
+	r, ok := d.Spec.(related)
+	if !ok {
+		return nil
+	}
+	claims := r.claims(d.Key())
 	for i := range claims {
 		claims[i].owner = d.Key()
 	}
 	return claims
+}
+
+func usesOf(d Document) []use {
+	if r, ok := d.Spec.(related); ok {
+		return r.uses()
+	}
+	return nil
 }
 
 // A use says that a document names another, or an address, and where.

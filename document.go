@@ -60,14 +60,18 @@ func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
 // A spec inside a Document or a Config is never changed in place.
 type Spec interface {
 	Kind() Kind
-	// check reports every rule that the spec breaks by itself, checkAmong those
-	// that it breaks among the other documents of a configuration.
+	// check reports every rule that the spec breaks by itself.
 	check(c *checker)
-	checkAmong(cfg Config, c *checker)
-	// claims returns the things that no other document may claim, uses what the
-	// spec refers to.
+}
+
+// A related spec stands in relation to other documents.
+type related interface {
+	Spec
+	// claims returns the things that no other document may have, uses what the
+	// spec refers to, checkAmong the rules that it breaks among the others.
 	claims(owner Key) []claim
 	uses() []use
+	checkAmong(cfg Config, c *checker)
 }
 
 // A Document is one configuration object, the unit of the store, of YAML files

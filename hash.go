@@ -18,19 +18,20 @@ type entry struct {
 const maxEncoded = 384 << 10
 
 // newEntry encodes and hashes the document.
-func newEntry(d Document) (entry, *Problem) {
-	text, err := d.AppendJSON(nil)
+func (e *edit) newEntry(d Document) (entry, *Problem) {
+	text, err := d.AppendJSON(e.encoded[:0])
+	e.encoded = text
 	if err != nil {
 		return entry{doc: d}, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentKind, Message: err.Error()}
 	}
-	e := entry{d, sumOf(text)}
+	out := entry{d, sumOf(text)}
 	if len(text) > maxEncoded {
 		if r, ok := d.Spec.(*Record); !ok || len(r.Data) <= MaxRecord { // whose own rule says it better
-			return e, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentSize,
+			return out, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentSize,
 				Message: fmt.Sprintf("%d bytes as JSON are more than the %d KiB that a document may have; split it", len(text), maxEncoded>>10)}
 		}
 	}
-	return e, nil
+	return out, nil
 }
 
 // A sum is a number modulo 2^256, low word first. Adding the hashes of all

@@ -31,7 +31,7 @@ func Load(documents []Document) (Config, error) {
 		for _, cl := range claimsOf(d) {
 			claims.Insert([]byte(cl.thing), cl)
 		}
-		for _, u := range d.Spec.uses() {
+		for _, u := range usesOf(d) {
 			uses.Insert([]byte(u.thing+"\x00"+string(path)), user{d.Key(), u.field})
 		}
 	}

@@ -61,17 +61,10 @@ func (s *Member) claims(Key) []claim {
 	return []claim{{thing: nameThing + "member/" + string(s.ID), field: "spec.id", rule: RuleMemberID, what: "member id " + string(s.ID)}}
 }
 
-func (*Placement) check(*checker)              {}
-func (*Placement) checkAmong(Config, *checker) {}
-func (*Placement) claims(Key) []claim          { return nil }
-func (*Placement) uses() []use                 { return nil }
+func (*Placement) check(*checker) {}
 
 func (s *Token) check(c *checker) {
 	if len(s.Key) == 0 {
 		c.add("spec.key", RuleRequired, "is missing")
 	}
 }
-
-func (*Token) checkAmong(Config, *checker) {}
-func (*Token) claims(Key) []claim          { return nil }
-func (*Token) uses() []use                 { return nil }

@@ -34,7 +34,3 @@ func (s *Record) check(c *checker) {
 		c.add("spec.data", RuleRecordData, "is not in canonical form; pass it through CanonicalJSON")
 	}
 }
-
-func (*Record) checkAmong(Config, *checker) {}
-func (*Record) claims(Key) []claim          { return nil }
-func (*Record) uses() []use                 { return nil }
