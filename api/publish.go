@@ -1,13 +1,6 @@
 package api
 
-import (
-	"bytes"
-	"slices"
-
-	"github.com/rogpeppe/go-internal/diff"
-
-	"github.com/netquorum/netquorum"
-)
+import "github.com/netquorum/netquorum"
 
 // withoutSecrets is the document as it may leave the store: the key of a join
 // token is worth as much as the token.
@@ -34,7 +27,7 @@ func publish(changes []DocumentChange, withDiff bool) []DocumentChange {
 	for i, c := range changes {
 		c.Before, c.After = publicPointer(c.Before), publicPointer(c.After)
 		if withDiff {
-			c.Diff = Diff(c.Before, c.After)
+			c.Diff = netquorum.FormatDiff(c.Before, c.After)
 		}
 		out[i] = c
 	}
@@ -47,29 +40,4 @@ func publicPointer(d *netquorum.Document) *netquorum.Document {
 	}
 	public := withoutSecrets(*d)
 	return &public
-}
-
-// Diff returns the difference between two states of a document as a unified
-// diff of their YAML, empty when there is none. Nil stands for a document that
-// does not exist.
-func Diff(before, after *netquorum.Document) string {
-	text := func(d *netquorum.Document) []byte {
-		if d == nil {
-			return nil
-		}
-		text, err := netquorum.FormatYAML(slices.Values([]netquorum.Document{*d}))
-		if err != nil { // a diff is for reading; say there what is wrong
-			return []byte("# " + err.Error() + "\n")
-		}
-		return text
-	}
-	name := func(d *netquorum.Document) string {
-		if d == nil {
-			return "/dev/null"
-		}
-		return d.Key().String()
-	}
-	out := diff.Diff(name(before), text(before), name(after), text(after))
-	_, out, _ = bytes.Cut(out, []byte("\n")) // "diff A B" says nothing that the next two lines do not
-	return string(out)
 }

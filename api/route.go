@@ -77,13 +77,13 @@ var routes = []route{
 			queryConsistency, queryTimeout}, handle: (*Server).getDocuments},
 	{method: "GET", path: "/v1/documents/{kind}", summary: "List the documents of one kind", reply: DocumentList{},
 		query: []query{queryConsistency, queryTimeout}, handle: (*Server).getKind},
-	{method: "GET", path: "/v1/documents/{kind}/{name}", summary: "Read one document", reply: netquorum.Document{},
+	{method: "GET", path: "/v1/documents/{kind}/{name...}", summary: "Read one document", reply: netquorum.Document{},
 		query: []query{queryConsistency, queryTimeout}, handle: (*Server).getDocument},
-	{method: "PUT", path: "/v1/documents/{kind}/{name}", summary: "Create one document or replace it whole", body: netquorum.Document{}, reply: ApplyResult{},
+	{method: "PUT", path: "/v1/documents/{kind}/{name...}", summary: "Create one document or replace it whole", body: netquorum.Document{}, reply: ApplyResult{},
 		bodyTypes: []string{typeJSON, typeYAML},
 		query: []query{queryIfRevision, {name: "mustNotExist", kind: "boolean", text: "Refuse when the document exists."},
 			queryWait, queryRequestID, queryTimeout}, handle: (*Server).putDocument},
-	{method: "DELETE", path: "/v1/documents/{kind}/{name}", summary: "Delete one document", reply: ApplyResult{},
+	{method: "DELETE", path: "/v1/documents/{kind}/{name...}", summary: "Delete one document", reply: ApplyResult{},
 		query: []query{queryIfRevision, queryWait, queryRequestID, queryTimeout}, handle: (*Server).deleteDocument},
 
 	{method: "GET", path: "/v1/dump", summary: "The whole configuration as text", reply: documents{}, replyTypes: []string{typeYAML, typeLines},
@@ -101,6 +101,7 @@ var routes = []route{
 		detail: "One JSON event a line, or server-sent events when the Accept header asks for text/event-stream.",
 		query:  []query{{name: "from", kind: "integer", text: "Begin after this revision; with what comes next when not given."}, queryDiff}, handle: (*Server).getWatch},
 
+	{method: "GET", path: "/v1/schema", summary: "JSON Schema of the documents", reply: schema{}, replyTypes: []string{typeSchema}, handle: (*Server).getSchema},
 	{method: "GET", path: "/v1/openapi.json", summary: "This document", reply: schema{}, handle: (*Server).getOpenAPI},
 }
 

@@ -163,6 +163,7 @@ const (
 	typeYAML    = "application/yaml"
 	typeEvents  = "text/event-stream"
 	typeProblem = "application/problem+json"
+	typeSchema  = "application/schema+json"
 )
 
 func answer(w http.ResponseWriter, v any) error {

@@ -54,26 +54,26 @@ func (t *tool) showDifference(cmd *cobra.Command, docs []netquorum.Document, who
 }
 
 func difference(have, want []netquorum.Document, whole bool) []api.DocumentChange {
-	before := map[netquorum.Key]*netquorum.Document{}
-	for i, d := range have {
-		before[d.Key().Fold()] = &have[i]
-	}
 	changes := []api.DocumentChange{}
-	for i := range want {
-		d := &want[i]
-		b := before[d.Key().Fold()]
-		delete(before, d.Key().Fold())
-		if text := api.Diff(b, d); text != "" {
-			changes = append(changes, api.DocumentChange{Kind: d.Kind, Name: d.Name, Before: b, After: d, Diff: text})
+	compare := func(k netquorum.Key, before, after *netquorum.Document) {
+		if text := netquorum.FormatDiff(before, after); text != "" {
+			changes = append(changes, api.DocumentChange{Kind: k.Kind, Name: k.Name, Before: before, After: after, Diff: text})
 		}
+	}
+	left := map[netquorum.Key]*netquorum.Document{} // in the cluster and not yet compared
+	for i, d := range have {
+		left[d.Key().Fold()] = &have[i]
+	}
+	for i, d := range want {
+		compare(d.Key(), left[d.Key().Fold()], &want[i])
+		delete(left, d.Key().Fold())
 	}
 	if !whole {
 		return changes
 	}
-	for i := range have {
-		d := &have[i]
-		if before[d.Key().Fold()] != nil {
-			changes = append(changes, api.DocumentChange{Kind: d.Kind, Name: d.Name, Before: d, Diff: api.Diff(d, nil)})
+	for i, d := range have {
+		if left[d.Key().Fold()] != nil {
+			compare(d.Key(), &have[i], nil)
 		}
 	}
 	return changes

@@ -83,7 +83,7 @@ func (t *tool) command() *cobra.Command {
 		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
 		t.applyCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
-		t.statusCommand(), t.versionCommand(),
+		t.statusCommand(), t.schemaCommand(), t.versionCommand(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
