@@ -34,6 +34,16 @@ func checkName(c *checker) {
 	}
 }
 
+// CheckFilerName returns what is wrong with a name for a filer, or nil.
+func CheckFilerName(name string) error {
+	c := &checker{doc: Key{KindFiler, name}}
+	checkName(c)
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return c.problems
+}
+
 func validName(name, more string) bool {
 	last := len(name) - 1
 	for i := range len(name) {
