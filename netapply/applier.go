@@ -2,7 +2,10 @@ package netapply
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -26,8 +29,163 @@ type Report struct {
 	Duration time.Duration
 }
 
-// Apply observes, plans and executes. An error means that the pass could not be
-// made at all; objects that failed are in the report.
+// Err joins the failures; nil when everything is as desired.
+func (r Report) Err() error {
+	errs := make([]error, len(r.Failures))
+	for i, f := range r.Failures {
+		errs[i] = f
+	}
+	return errors.Join(errs...)
+}
+
+// maxRounds bounds how often one pass looks again after it changed something.
+// One change and one look is the rule. A further round is needed when a step
+// had effects beyond itself, or when somebody else changed something meanwhile.
+const maxRounds = 4
+
+// Apply observes, plans and executes until the kernel is as desired or nothing
+// more can be done. An error means that the pass could not be made; objects
+// that failed are in the report.
 func (a *Applier) Apply(ctx context.Context, want Desired) (Report, error) {
-	return Report{}, nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	start, writes := time.Now(), a.Kernel.Writes()
+	var r Report
+	err := a.rounds(ctx, want, &r)
+	r.Writes = a.Kernel.Writes() - writes
+	r.Duration = time.Since(start)
+	a.announce(want, r.Steps)
+	return r, err
+}
+
+func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
+	tried := map[string]error{} // failed steps of the round before, by text
+	for {
+		have, err := a.Kernel.Observe(ctx)
+		if err != nil {
+			return fmt.Errorf("cannot read the network state of the kernel: %w", err)
+		}
+		r.Rounds++
+		steps, failures := Plan(want, have)
+		last := r.Rounds == maxRounds || !progress(steps, tried)
+		r.Failures = failures
+		if last {
+			for _, s := range steps {
+				err := tried[s.String()]
+				if err == nil {
+					err = errUnsettled
+				}
+				r.Failures = append(r.Failures, ObjectError{s.Object(), fmt.Errorf("%s: %w", s, err)})
+			}
+			return nil
+		}
+		if tried, err = a.execute(ctx, steps, r); err != nil {
+			return err
+		}
+	}
+}
+
+var errUnsettled = errors.New("still needed after several rounds; somebody else may be changing it back")
+
+// progress reports whether there is a step that did not just fail.
+func progress(steps []Step, tried map[string]error) bool {
+	for _, s := range steps {
+		if tried[s.String()] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// execute carries out the steps. One that fails stops those that need its link,
+// and no others.
+func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[string]error, error) {
+	failed := map[string]error{}
+	broken := map[string]bool{} // links
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err := error(nil)
+		for _, link := range needs(s) {
+			if broken[link] {
+				err = fmt.Errorf("needs link %s", link)
+			}
+		}
+		if err == nil {
+			a.withdraw(s)
+			err = a.Kernel.Do(ctx, s)
+		}
+		if err == nil {
+			r.Steps = append(r.Steps, s)
+			a.log(slog.LevelInfo, "network changed", "step", s.String())
+			continue
+		}
+		failed[s.String()] = err
+		if add, ok := s.(AddLink); ok {
+			broken[add.Link.Name] = true
+		}
+		a.log(slog.LevelWarn, "network change failed", "step", s.String(), "error", err)
+	}
+	return failed, nil
+}
+
+func (a *Applier) log(level slog.Level, msg string, args ...any) {
+	if a.Log != nil {
+		a.Log.Log(context.Background(), level, msg, args...)
+	}
+}
+
+// needs names the links that a step cannot do without.
+func needs(s Step) []string {
+	switch s := s.(type) {
+	case AddLink:
+		return []string{s.Link.Parent}
+	case SetLink:
+		if s.Master != nil {
+			return []string{s.Name, *s.Master}
+		}
+		return []string{s.Name}
+	case SetSettings:
+		return []string{s.Link}
+	case AddAddress:
+		return []string{s.Address.Link}
+	case AddRoute:
+		return []string{s.Route.Link}
+	}
+	return nil
+}
+
+// withdraw ends announcements of what a step is about to remove.
+func (a *Applier) withdraw(s Step) {
+	if a.Announcer == nil {
+		return
+	}
+	switch s := s.(type) {
+	case DelAddress:
+		a.Announcer.Withdraw(s.Address.Link, s.Address.Prefix.Addr())
+	case DelLink:
+		a.Announcer.Withdraw(s.Name, netip.Addr{})
+	}
+}
+
+// announce tells the neighbours about addresses that are new here. IPv6
+// addresses of the filer itself are left to duplicate address detection.
+func (a *Applier) announce(want Desired, steps []Step) {
+	if a.Announcer == nil {
+		return
+	}
+	macs := map[string]Link{}
+	for _, l := range want.Links {
+		macs[l.Name] = l
+	}
+	var list []Announcement
+	for _, s := range steps {
+		if add, ok := s.(AddAddress); ok && (add.Address.Hosted || add.Address.Prefix.Addr().Is4()) {
+			list = append(list, Announcement{
+				Link: add.Address.Link, MAC: macs[add.Address.Link].MAC, Address: add.Address.Prefix.Addr(),
+			})
+		}
+	}
+	a.Announcer.Announce(list...)
 }

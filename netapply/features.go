@@ -1,6 +1,16 @@
 package netapply
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
 
 // A Feature is something that a kernel may lack.
 type Feature struct {
@@ -20,8 +30,129 @@ const (
 	FeatureAddressProtocol = "ifaproto"
 )
 
-// Features tells what this machine's kernel can do, by trying.
-func Features(ctx context.Context) []Feature { return nil }
+// Features tells what this machine's kernel can do, by trying. It changes
+// nothing, but makes the kernel load modules that it has.
+func Features(ctx context.Context) []Feature {
+	probes := []struct {
+		name string
+		try  func(context.Context) error
+	}{
+		{FeatureBond, probeLink(Bond)},
+		{FeatureVLAN, probeLink(VLAN)},
+		{FeatureMacvlan, probeLink(Macvlan)},
+		{FeatureVRF, probeLink(VRF)},
+		{FeatureNftables, probeNftables},
+		{FeatureSCTP, probeSCTP},
+		{FeatureAddressProtocol, probeAddressProtocol},
+	}
+	list := make([]Feature, len(probes))
+	for i, p := range probes {
+		list[i] = Feature{Name: p.name, Present: true}
+		if err := p.try(ctx); err != nil {
+			list[i] = Feature{Name: p.name, Detail: err.Error()}
+		}
+	}
+	return list
+}
 
-// Requires lists the features without which the kernel cannot be made to match.
-func Requires(want Desired) []string { return nil }
+// kindFeatures says which feature each kind of link needs.
+var kindFeatures = map[LinkKind]string{
+	Bond: FeatureBond, VLAN: FeatureVLAN, Macvlan: FeatureMacvlan, VRF: FeatureVRF,
+}
+
+// Requires lists, sorted, the features without which the kernel cannot be made
+// to match.
+func Requires(want Desired) []string {
+	var list []string
+	for _, l := range want.Links {
+		if f, ok := kindFeatures[l.Kind]; ok {
+			list = append(list, f)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// probeLink asks for a link in a way that a kernel with that kind refuses as
+// incomplete, and one without as unknown. A bond needs no more than its kind:
+// it is given a MAC of one byte, which no link has.
+func probeLink(kind LinkKind) func(context.Context) error {
+	return func(context.Context) error {
+		k, err := Open()
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		m := linkHeader(0, 0, 0)
+		m.bytes(unix.IFLA_ADDRESS, []byte{0})
+		m.nest(unix.IFLA_LINKINFO, func() { m.text(unix.IFLA_INFO_KIND, string(kind)) })
+		err = k.change(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
+		switch {
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return fmt.Errorf("the kernel has no links of type %s", kind)
+		case errors.Is(err, unix.EPERM):
+			return fmt.Errorf("links cannot be made without CAP_NET_ADMIN: %w", err)
+		}
+		return nil
+	}
+}
+
+func probeNftables(context.Context) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	if _, err := c.ListTables(); err != nil {
+		return fmt.Errorf("the kernel has no nftables: %w", err)
+	}
+	return nil
+}
+
+func probeSCTP(context.Context) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return fmt.Errorf("the kernel has no SCTP: %w", err)
+	}
+	return unix.Close(fd)
+}
+
+// probeAddressProtocol adds an address in a network namespace of its own and
+// looks whether the kernel remembers who made it.
+func probeAddressProtocol(ctx context.Context) error {
+	result := make(chan error, 1)
+	go func() {
+		// Not unlocked: the thread, and the namespace with it, ends with the
+		// goroutine.
+		runtime.LockOSThread()
+		result <- inOwnNamespace(ctx)
+	}()
+	return <-result
+}
+
+func inOwnNamespace(ctx context.Context) error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("cannot be tried without a network namespace: %w", err)
+	}
+	k, err := Open()
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	if _, err := k.Observe(ctx); err != nil {
+		return err
+	}
+	a := Address{Link: "lo", Prefix: netip.MustParsePrefix("127.0.0.190/32")}
+	if err := k.Do(ctx, AddAddress{a}); err != nil {
+		return err
+	}
+	o, err := k.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, have := range o.Addresses {
+		if have.Prefix == a.Prefix && have.Protocol == Protocol {
+			return nil
+		}
+	}
+	return errors.New("the kernel does not keep who made an address (Linux 5.18 does)")
+}

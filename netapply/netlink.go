@@ -1,21 +1,181 @@
 package netapply
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Netlink is the kernel of the network namespace in which it was opened.
-type Netlink struct{}
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
 
-// Open connects to the kernel.
-func Open() (*Netlink, error) { return &Netlink{}, nil }
+// Netlink is the kernel of the network namespace in which it was opened. It
+// keeps one socket; requests wait for each other. Settings are written through
+// /proc/sys, which shows the namespace of the thread that looks: a program that
+// changes namespaces must call from a thread that is in the right one.
+type Netlink struct {
+	sockets map[int]*nl.SocketHandle
+	proto   bool // the kernel keeps who made an address
+	writes  atomic.Uint64
+
+	mu    sync.Mutex
+	index map[string]int // links by name, as last observed or made
+}
+
+// requestTimeout bounds one request. The kernel answers in microseconds; when
+// it does not answer at all, waiting longer does not help.
+const requestTimeout = 10 * time.Second
+
+// Open connects to the kernel of the calling thread's network namespace.
+func Open() (*Netlink, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
+	}
+	// Both are refinements that old kernels lack: filtering in the kernel, and
+	// error texts beside error numbers.
+	_ = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	_ = s.SetExtAck(true)
+	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
+	_ = s.SetSendTimeout(&timeout)
+	_ = s.SetReceiveTimeout(&timeout)
+	return &Netlink{
+		sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}},
+		proto:   kernelAtLeast(5, 18),
+		index:   map[string]int{},
+	}, nil
+}
 
 // Close ends the connection.
-func (k *Netlink) Close() error { return nil }
-
-// Observe implements Kernel.
-func (k *Netlink) Observe(ctx context.Context) (Observed, error) { return Observed{}, nil }
-
-// Do implements Kernel.
-func (k *Netlink) Do(ctx context.Context, s Step) error { return nil }
+func (k *Netlink) Close() error {
+	k.sockets[unix.NETLINK_ROUTE].Close()
+	return nil
+}
 
 // Writes implements Kernel.
-func (k *Netlink) Writes() uint64 { return 0 }
+func (k *Netlink) Writes() uint64 { return k.writes.Load() }
+
+// kernelAtLeast compares the running kernel's version.
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	return versionAtLeast(unix.ByteSliceToString(u.Release[:]), major, minor)
+}
+
+func versionAtLeast(release string, major, minor int) bool {
+	a, rest, _ := strings.Cut(release, ".")
+	b := strings.FieldsFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	x, err := strconv.Atoi(a)
+	if err != nil || len(b) == 0 {
+		return false
+	}
+	y, _ := strconv.Atoi(b[0])
+	return x > major || x == major && y >= minor
+}
+
+// dumpTries bounds how often a list is asked for again because it changed while
+// the kernel was writing it.
+const dumpTries = 10
+
+// dump asks for a list. It is called back once per object; reset is called
+// before each try.
+func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset func(), each func([]byte) error) error {
+	for try := 1; ; try++ {
+		req := k.request(what, unix.NLM_F_DUMP)
+		req.AddData(body)
+		reset()
+		var bad error
+		err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(b []byte) bool {
+			bad = each(b)
+			return bad == nil
+		})
+		if bad != nil {
+			return bad
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(rand.IntN(try*1000)) * time.Microsecond):
+		}
+	}
+}
+
+func (k *Netlink) request(what uint16, flags int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(int(what), flags)
+	req.Sockets = k.sockets
+	return req
+}
+
+// change asks for one change and waits for the answer. Answers in gone mean
+// that there was nothing left to do.
+func (k *Netlink) change(what uint16, flags int, body *message, gone ...unix.Errno) error {
+	req := k.request(what, flags|unix.NLM_F_ACK)
+	req.AddData(body)
+	k.writes.Add(1)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	for _, g := range gone {
+		if errors.Is(err, g) {
+			return nil
+		}
+	}
+	return err
+}
+
+// lookup returns a link's index.
+func (k *Netlink) lookup(name string) (int, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i, ok := k.index[name]
+	return i, ok
+}
+
+func (k *Netlink) remember(name string, index int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.index[name] = index
+}
+
+// indexOf is lookup for a link that must exist.
+func (k *Netlink) indexOf(name string) (int, error) {
+	if i, ok := k.lookup(name); ok {
+		return i, nil
+	}
+	return 0, fmt.Errorf("there is no link %s", name)
+}
+
+// procRoot is where settings are written; /proc/sys.
+const procRoot = "/proc/sys"
+
+// writeSettings writes below /proc/sys/net. A kernel without IPv6 has no such
+// settings; that is not an error of the link's.
+func (k *Netlink) writeSettings(s SetSettings) error {
+	var errs []error
+	for name, v := range s.Settings {
+		k.writes.Add(1)
+		path := filepath.Join(procRoot, settingPath(s.Link, name))
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString(strconv.Itoa(v))
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,8 +1,225 @@
 package netapply
 
-// Plan returns the steps that turn what is there into what is wanted, in an
-// order that never leaves an interface without its addresses longer than the
-// kernel forces us to, and the objects that cannot be had.
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Plan returns the steps that turn what is there into what is wanted, and the
+// objects that cannot be had. No steps means that the kernel matches. It is
+// pure.
+//
+// The order of steps:
+//
+//  1. Links are made and changed from the lowest layer up, each with everything
+//     that belongs to it before the next. What stands in the way (a link that
+//     must be made again, links on an interface that becomes a member) is
+//     removed at that moment and not before, so that the addresses above are
+//     away for as short as possible.
+//  2. New addresses, then routes, then rules: a route needs its source address
+//     and its gateway's subnet, and a rule must not lead to an empty table.
+//  3. Only then what is no longer wanted goes, in the opposite order. An
+//     interface whose addresses change has the new ones before it loses the
+//     old, and a rule never points to a table that was emptied before.
 func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
-	return nil, nil
+	p := newPlanner(want, have)
+	for _, l := range want.Links {
+		p.link(l)
+	}
+	p.addAddresses()
+	p.addRoutes()
+	p.addRules()
+	p.delRules()
+	p.delRoutes()
+	p.delAddresses()
+	p.delLinks()
+	return p.steps, p.failures
+}
+
+// A planner writes steps and keeps the state that the kernel will have after
+// them.
+type planner struct {
+	want Desired
+	have Observed
+
+	wanted   map[string]Link // by name
+	mtus     map[string]int  // what every wanted link should have; 0: as it is
+	failed   map[string]bool // links that cannot be had
+	steps    []Step
+	failures []ObjectError
+
+	links     map[string]*ObservedLink
+	addresses map[addressKey]ObservedAddress
+	routes    map[Route]bool
+	rules     map[Rule]bool
+}
+
+func newPlanner(want Desired, have Observed) *planner {
+	p := &planner{
+		want: want, have: have,
+		wanted:    make(map[string]Link, len(want.Links)),
+		failed:    map[string]bool{},
+		failures:  slices.Clone(want.Problems),
+		links:     make(map[string]*ObservedLink, len(have.Links)),
+		addresses: make(map[addressKey]ObservedAddress, len(have.Addresses)),
+		routes:    make(map[Route]bool, len(have.Routes)),
+		rules:     make(map[Rule]bool, len(have.Rules)),
+	}
+	for _, l := range want.Links {
+		p.wanted[l.Name] = l
+	}
+	for _, l := range have.Links {
+		p.links[l.Name] = &l
+	}
+	for _, a := range have.Addresses {
+		p.addresses[a.key()] = a
+	}
+	for _, r := range have.Routes {
+		p.routes[r] = true
+	}
+	for _, r := range have.Rules {
+		p.rules[r] = true
+	}
+	p.mtus = p.planMTUs()
+	return p
+}
+
+func (p *planner) emit(s Step) { p.steps = append(p.steps, s) }
+
+func (p *planner) fail(object string, format string, args ...any) {
+	p.failures = append(p.failures, ObjectError{object, fmt.Errorf(format, args...)})
+}
+
+// failLink gives a link up; what needs it is given up in its turn.
+func (p *planner) failLink(name, format string, args ...any) {
+	p.failed[name] = true
+	p.fail(linkObject(name), format, args...)
+}
+
+// usable reports whether the link will be there, as wanted, after the steps so
+// far.
+func (p *planner) usable(name string) bool { return p.links[name] != nil && !p.failed[name] }
+
+var errNoIPv6 = errors.New("this kernel has no IPv6")
+
+func (p *planner) addAddresses() {
+	for _, a := range p.want.Addresses {
+		if !p.usable(a.Link) {
+			p.fail(addressObject(a), "needs link %s", a.Link)
+			continue
+		}
+		if a.Prefix.Addr().Is6() && !p.have.IPv6 {
+			p.fail(addressObject(a), "%w", errNoIPv6)
+			continue
+		}
+		old, there := p.addresses[a.key()]
+		if there && old.Prefix == a.Prefix {
+			continue // whoever made it
+		}
+		if there {
+			// IPv6 only: the kernel has no second entry for one address with
+			// another subnet, so this is the one address that goes before it comes.
+			p.emit(DelAddress{Address{Link: old.Link, Prefix: old.Prefix}})
+		}
+		p.emit(AddAddress{a})
+		p.addresses[a.key()] = ObservedAddress{a.Link, a.Prefix, Protocol}
+	}
+}
+
+func (p *planner) addRoutes() {
+	taken := make(map[routeKey]bool, len(p.routes))
+	for r := range p.routes {
+		taken[r.key()] = true
+	}
+	for _, r := range p.want.Routes {
+		if p.routes[r] || r.To.Addr().Is6() && !p.have.IPv6 {
+			continue
+		}
+		if r.Link != "" && !p.usable(r.Link) {
+			continue // the link's failure says it all
+		}
+		p.emit(AddRoute{Route: r, Beside: taken[r.key()]})
+		p.routes[r] = true
+	}
+}
+
+func (p *planner) addRules() {
+	for _, r := range p.want.Rules {
+		if p.rules[r] || r.From.Addr().Is6() && !p.have.IPv6 {
+			continue
+		}
+		p.emit(AddRule{r})
+		p.rules[r] = true
+	}
+}
+
+func (p *planner) delRules() {
+	wanted := make(map[Rule]bool, len(p.want.Rules))
+	for _, r := range p.want.Rules {
+		wanted[r] = true
+	}
+	for _, r := range p.have.Rules {
+		if !wanted[r] {
+			p.emit(DelRule{r})
+		}
+	}
+}
+
+func (p *planner) delRoutes() {
+	wanted := make(map[Route]bool, len(p.want.Routes))
+	for _, r := range p.want.Routes {
+		wanted[r] = true
+	}
+	for _, r := range p.have.Routes {
+		if p.routes[r] && !wanted[r] && !p.leaving(r.Link) {
+			p.emit(DelRoute{r})
+		}
+	}
+}
+
+func (p *planner) delAddresses() {
+	wanted := make(map[addressKey]bool, len(p.want.Addresses))
+	for _, a := range p.want.Addresses {
+		wanted[a.key()] = true
+	}
+	// The list is in the kernel's order, primary addresses first. Removing
+	// from the end never promotes an address that goes next.
+	for _, a := range slices.Backward(p.have.Addresses) {
+		l := p.links[a.Link]
+		if l == nil || wanted[a.key()] || p.leaving(a.Link) || !p.have.oursAddress(a, l.Ours()) {
+			continue
+		}
+		if cur, there := p.addresses[a.key()]; there && cur == a {
+			p.emit(DelAddress{Address{Link: a.Link, Prefix: a.Prefix}})
+		}
+	}
+}
+
+// leaving reports whether the link goes in the last phase and takes with it
+// what is on it.
+func (p *planner) leaving(name string) bool {
+	l := p.links[name]
+	if l == nil || !l.Ours() {
+		return false
+	}
+	_, wanted := p.wanted[name]
+	return !wanted && p.foreignAbove(name) == ""
+}
+
+func (p *planner) delLinks() {
+	unwanted := []*ObservedLink{}
+	for name, l := range p.links {
+		if _, wanted := p.wanted[name]; !wanted && l.Ours() {
+			unwanted = append(unwanted, l)
+		}
+	}
+	// The newest first: what stands on others was made after them.
+	slices.SortFunc(unwanted, func(a, b *ObservedLink) int { return cmp.Compare(b.Index, a.Index) })
+	for _, l := range unwanted {
+		if p.links[l.Name] != nil {
+			p.remove(l.Name)
+		}
+	}
 }

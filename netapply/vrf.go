@@ -1,0 +1,26 @@
+package netapply
+
+import (
+	"strconv"
+	"strings"
+
+	netquorum "github.com/netquorum/netquorum"
+	"github.com/vishvananda/netlink/nl"
+)
+
+// vrfOptions: a VRF keeps its table for life.
+var vrfOptions = []option{
+	{name: "table", attr: nl.IFLA_VRF_TABLE, as: asU32, change: never},
+}
+
+// vrf wants the routing domain of a hosted server.
+func vrf(owner netquorum.Key, table uint32) Link {
+	return Link{
+		Name: vrfName(owner), Kind: VRF, Role: "vrf " + owner.String(),
+		Options: Options{"table": strconv.FormatUint(uint64(table), 10)},
+	}
+}
+
+func vrfName(owner netquorum.Key) string {
+	return fitName("vrf-"+strings.ToLower(owner.Name), "vrf", owner.Fold().String())
+}
