@@ -15,16 +15,6 @@ import (
 	"github.com/netquorum/netquorum"
 )
 
-// A raftTransport is what raft needs of the way filers talk. Today it is the
-// library's own over one stream for each direction; SCTP and several paths will
-// come in here. Without pre-vote, which raft would silently go without, a filer
-// that was cut off would depose a healthy leader when it comes back.
-type raftTransport interface {
-	raft.Transport
-	raft.WithPreVote
-	raft.WithClose
-}
-
 // A node is one life of the raft library in this process.
 type node struct {
 	raft         *raft.Raft
@@ -40,15 +30,13 @@ type node struct {
 	readyTerm    uint64       // see Store.confirm; used by the one goroutine that reads
 }
 
-// rpcTimeout bounds one call between filers, a snapshot excepted: raft scales it
-// with the snapshot's size.
+// rpcTimeout bounds one question to the leader or to raft itself.
 const rpcTimeout = 5 * time.Second
 
 // startNode starts raft over the log and snapshots of the store.
 func (s *Store) startNode() (*node, error) {
 	n := &node{machine: newMachine(s.views, s.fatal), over: make(chan struct{})}
-	layer := newStreams(s.o.ID, s.o.Network, s.acceptor, s.suspect)
-	n.transport = newTransport(layer, s.o)
+	n.transport = newTransport(s)
 	// Raft panics when it cannot read the part of its log that it needs to begin.
 	err := guard(s.disk.path, func() (err error) {
 		n.raft, err = raft.NewRaft(s.raftConfig(), n.machine, s.logs, s.disk, s.snapshots, n.transport)
@@ -83,27 +71,6 @@ func (s *Store) startError(err error) error {
 		return &DamagedError{filepath.Join(s.o.Dir, "snapshots"), err.Error()}
 	}
 	return fmt.Errorf("start raft: %w", err)
-}
-
-func newTransport(layer raft.StreamLayer, o Options) raftTransport {
-	return &closingTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  layer,
-		MaxPool: 3,
-		// Synchronous: replication to a follower whose disk stalled can otherwise
-		// stop for good (hashicorp/raft issue 612).
-		MaxRPCsInFlight:         1,
-		Timeout:                 rpcTimeout,
-		Logger:                  &raftLogger{log: o.Log},
-		MsgpackUseNewTimeFormat: true,
-	})}
-}
-
-// closingTransport also closes the connections that are in use.
-type closingTransport struct{ *raft.NetworkTransport }
-
-func (t *closingTransport) Close() error {
-	t.CloseStreams()
-	return t.NetworkTransport.Close()
 }
 
 func (s *Store) raftConfig() *raft.Config {

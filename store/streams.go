@@ -61,32 +61,38 @@ func (a *acceptor) Close() error {
 	return err
 }
 
-// streams is the stream layer of one raft node. A server's address is its filer
+// streams is a stream layer of one raft node. A server's address is its filer
 // id: raft compares addresses for identity, and where a filer listens is the
 // network's affair and may change.
 type streams struct {
-	id       netquorum.FilerID
-	network  Network
-	acceptor *acceptor
-	broken   func() // called when a connection that a peer opened ends
+	id      netquorum.FilerID
+	network Network
+	accept  <-chan net.Conn // nil for a layer that only dials
+	ended   func()          // called when a connection that a peer opened ends
 
-	ctx   context.Context // ends when the node closes its transport
+	ctx   context.Context // ends when the layer is closed
 	close context.CancelFunc
 
-	mu   sync.Mutex
-	open map[*stream]struct{}
+	mu    sync.Mutex
+	paths map[raft.ServerAddress]path
 }
 
-func newStreams(id netquorum.FilerID, n Network, a *acceptor, broken func()) *streams {
+// A path is all connections to one filer.
+type path struct {
+	ctx context.Context
+	cut context.CancelFunc
+}
+
+func newStreams(id netquorum.FilerID, n Network, accept <-chan net.Conn, ended func()) *streams {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &streams{id: id, network: n, acceptor: a, broken: broken, ctx: ctx, close: cancel, open: map[*stream]struct{}{}}
+	return &streams{id: id, network: n, accept: accept, ended: ended, ctx: ctx, close: cancel, paths: map[raft.ServerAddress]path{}}
 }
 
 // Accept implements net.Listener.
 func (s *streams) Accept() (net.Conn, error) {
 	select {
-	case conn := <-s.acceptor.conns:
-		return s.track(conn, s.broken)
+	case conn := <-s.accept:
+		return newStream(s.ctx, conn, s.ended), nil
 	case <-s.ctx.Done():
 		return nil, net.ErrClosed
 	}
@@ -94,41 +100,39 @@ func (s *streams) Accept() (net.Conn, error) {
 
 // Dial implements raft.StreamLayer.
 func (s *streams) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	p := s.path(to)
+	ctx, cancel := context.WithTimeout(p.ctx, timeout)
 	defer cancel()
 	conn, err := s.network.DialRaft(ctx, netquorum.FilerID(to))
 	if err != nil {
 		return nil, err
 	}
-	return s.track(conn, nil)
+	return newStream(p.ctx, conn, nil), nil
 }
 
-// track remembers a connection until it is closed: raft's transport leaves its
-// connections open when it is closed, and a peer would go on waiting on them.
-func (s *streams) track(conn net.Conn, ended func()) (net.Conn, error) {
-	st := &stream{Conn: conn, owner: s, ended: ended}
+func (s *streams) path(to raft.ServerAddress) path {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		conn.Close()
-		return nil, net.ErrClosed
+	p, ok := s.paths[to]
+	if !ok {
+		p.ctx, p.cut = context.WithCancel(s.ctx)
+		s.paths[to] = p
 	}
-	s.open[st] = struct{}{}
-	return st, nil
+	return p
+}
+
+// breakOff ends every connection to a filer, and every attempt at one.
+func (s *streams) breakOff(to raft.ServerAddress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.paths[to]; ok {
+		p.cut()
+		delete(s.paths, to)
+	}
 }
 
 // Close implements net.Listener.
-func (s *streams) Close() error {
-	s.mu.Lock()
-	s.close()
-	open := s.open
-	s.open = nil
-	s.mu.Unlock()
-	for st := range open {
-		st.Conn.Close()
-	}
-	return nil
-}
+func (s *streams) Close() error { s.close(); return nil }
 
 // Addr implements net.Listener.
 func (s *streams) Addr() net.Addr { return filerAddr(s.id) }
@@ -138,24 +142,30 @@ type filerAddr netquorum.FilerID
 func (filerAddr) Network() string  { return "netquorum" }
 func (a filerAddr) String() string { return string(a) }
 
+// A stream is closed with its layer or path: raft's transport leaves the
+// connections that are in use open when it is closed, and a peer would go on
+// waiting on them.
 type stream struct {
 	net.Conn
-	owner *streams
-	ended func()
-	once  sync.Once
+	ctx    context.Context
+	ended  func()
+	once   sync.Once
+	forget func() bool
+}
+
+func newStream(ctx context.Context, conn net.Conn, ended func()) *stream {
+	return &stream{Conn: conn, ctx: ctx, ended: ended, forget: context.AfterFunc(ctx, func() { conn.Close() })}
 }
 
 func (st *stream) Read(b []byte) (int, error) {
 	n, err := st.Conn.Read(b)
-	if err != nil && st.ended != nil && st.owner.ctx.Err() == nil {
+	if err != nil && st.ended != nil && st.ctx.Err() == nil {
 		st.once.Do(st.ended)
 	}
 	return n, err
 }
 
 func (st *stream) Close() error {
-	st.owner.mu.Lock()
-	delete(st.owner.open, st)
-	st.owner.mu.Unlock()
+	st.forget()
 	return st.Conn.Close()
 }
