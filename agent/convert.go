@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/store"
+)
+
+// apiError turns an error of the store into one of the API's. What the API
+// knows already passes through.
+func apiError(err error) error {
+	if err == nil {
+		return nil
+	}
+	code := api.ErrorOf(err).Code
+	if code != api.ErrInternal && code != api.ErrTimeout {
+		return err
+	}
+	for _, m := range []struct {
+		is   error
+		code api.Code
+	}{
+		{syscall.ENOSPC, api.ErrDiskFull},
+		{store.ErrUnknownOutcome, api.ErrUnknownOutcome},
+		{store.ErrNoQuorum, api.ErrNoQuorum},
+		{store.ErrNotLeader, api.ErrNoQuorum},
+		{store.ErrNotMember, api.ErrUnconfigured},
+		{store.ErrCompacted, api.ErrCompacted},
+		{store.ErrTooLarge, api.ErrTooLarge},
+		{store.ErrDamaged, api.ErrDamaged},
+		{store.ErrDiskFailed, api.ErrDamaged},
+		{store.ErrClosed, api.ErrUnreachable},
+		{context.DeadlineExceeded, api.ErrTimeout},
+	} {
+		if errors.Is(err, m.is) {
+			return fmt.Errorf("%w: %w", m.code, err)
+		}
+	}
+	return err
+}
+
+// refusal turns a refusal of the state machine into the API's.
+func refusal(r *fsm.Refusal) error {
+	codes := map[fsm.RefusalCode]api.Code{
+		fsm.RefusedInvalid:       api.ErrInvalid,
+		fsm.RefusedStaleRevision: api.ErrStaleRevision,
+		fsm.RefusedExists:        api.ErrExists,
+		fsm.RefusedNotFound:      api.ErrNotFound,
+		fsm.RefusedMachineKind:   api.ErrMachineKind,
+		fsm.RefusedTooLarge:      api.ErrTooLarge,
+		fsm.RefusedFeatureLevel:  api.ErrFeatureLevel,
+	}
+	code, ok := codes[r.Code]
+	if !ok {
+		code = api.ErrRefused
+	}
+	return api.Refuse(code, r.Message, r.Problems)
+}
+
+// transaction makes the store's transaction of an API request.
+func transaction(r api.ApplyRequest) fsm.Transaction {
+	t := fsm.Transaction{ID: r.RequestID, Actor: r.Actor, Trace: r.Trace}
+	for _, p := range r.Puts {
+		t.Puts = append(t.Puts, fsm.Put{Document: p.Document, IfRevision: p.IfRevision, MustNotExist: p.MustNotExist})
+	}
+	for _, d := range r.Deletes {
+		t.Deletes = append(t.Deletes, fsm.Delete{Key: d.Key(), IfRevision: d.IfRevision})
+	}
+	return t
+}
+
+// change turns one entry of the history into the API's.
+func change(c fsm.Change) api.Change {
+	out := api.Change{
+		Revision: c.Revision, Time: time.UnixMilli(c.Time).UTC(),
+		Actor: c.Actor, Trace: c.Trace, RequestID: c.ID,
+	}
+	for _, d := range c.Documents {
+		out.Documents = append(out.Documents, documentChange(d))
+	}
+	return out
+}
+
+func documentChange(d fsm.DocumentChange) api.DocumentChange {
+	return api.DocumentChange{Kind: d.Key.Kind, Name: d.Key.Name, Before: d.Before, After: d.After}
+}
+
+func features(list []netapply.Feature) []api.Feature {
+	var out []api.Feature
+	for _, f := range list {
+		out = append(out, api.Feature{Name: f.Name, Available: f.Present, Detail: f.Detail})
+	}
+	return out
+}

@@ -1,0 +1,302 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/failover"
+	"github.com/netquorum/netquorum/fsm"
+)
+
+// A log is what leading needs of the store.
+type log interface {
+	// State is the newest state known here.
+	State() *fsm.State
+	// Leading reports whether this filer leads, and in which term.
+	Leading() (term uint64, ok bool)
+	// Confirm returns a state at least as new as every transaction committed
+	// before the call, having made sure with a quorum that this filer leads.
+	Confirm(ctx context.Context) (*fsm.State, error)
+	Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, error)
+	// Servers are raft's own members; AddMember and RemoveMember change them.
+	Servers() []netquorum.FilerID
+	AddMember(ctx context.Context, id netquorum.FilerID) error
+	RemoveMember(ctx context.Context, id netquorum.FilerID) error
+}
+
+// errNotLeading answers a report that reached a filer which does not lead.
+var errNotLeading = errors.New("this filer does not lead")
+
+// A report is what a filer tells the leader several times a second.
+type report struct {
+	Filer string `json:"filer"`
+	// Settled is the newest revision that the filer's kernel follows.
+	Settled netquorum.Revision `json:"settled"`
+}
+
+// A leader has the duties of the filer that leads: it grants leases, places
+// servers and keeps raft's members in step with the Member documents. It runs
+// on every filer and does nothing on those that do not lead.
+type leader struct {
+	log         log
+	self        string
+	term        time.Duration // of a lease
+	margin      time.Duration
+	tick        time.Duration
+	now         func() time.Time
+	newID       func() string
+	logger      *slog.Logger
+	memberGrace time.Duration // how long one change of raft's members may take
+
+	// deciding is held for reading while a lease is granted and for writing
+	// from looking at who is gone until the moves are committed. Otherwise a
+	// filer that comes back in between would be granted a lease at a revision
+	// that still places on it what is just being moved away.
+	deciding sync.RWMutex
+
+	mu      sync.Mutex
+	ledger  *failover.Ledger
+	ledgerT uint64 // the raft term of the ledger
+	settled map[string]netquorum.Revision
+	wake    chan struct{}
+}
+
+func newLeader(l log, self string, lease, margin, tick time.Duration, now func() time.Time, newID func() string, logger *slog.Logger) *leader {
+	return &leader{
+		log: l, self: self, term: lease, margin: margin, tick: tick, now: now, newID: newID, logger: logger,
+		memberGrace: 30 * time.Second, wake: make(chan struct{}, 1),
+	}
+}
+
+// Report takes a filer's report and answers with a lease. The lease is granted
+// only after a quorum confirmed, later than the report arrived, that this filer
+// leads: a leader that was cut off cannot prolong anybody's right to host.
+func (l *leader) Report(ctx context.Context, r report) (failover.Grant, error) {
+	l.deciding.RLock()
+	defer l.deciding.RUnlock()
+	ledger := l.book()
+	if ledger == nil {
+		return failover.Grant{}, errNotLeading
+	}
+	state, err := l.log.Confirm(ctx)
+	if err != nil {
+		return failover.Grant{}, fmt.Errorf("%w: %w", errNotLeading, err)
+	}
+	ledger.Grant(r.Filer, l.now())
+	l.mu.Lock()
+	changed := l.settled[r.Filer] < r.Settled
+	if l.ledger == ledger {
+		l.settled[r.Filer] = max(l.settled[r.Filer], r.Settled)
+	}
+	l.mu.Unlock()
+	if changed {
+		l.poke()
+	}
+	return failover.Grant{Lease: ledger.Term, Revision: state.Revision()}, nil
+}
+
+func (l *leader) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// book returns the ledger of the term in which this filer leads now, nil when
+// it does not lead. A new term starts an empty one.
+func (l *leader) book() *failover.Ledger {
+	term, leading := l.log.Leading()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !leading {
+		l.ledger = nil
+		return nil
+	}
+	if l.ledger == nil || l.ledgerT != term {
+		l.ledger = failover.NewLedger(l.term, l.margin, l.now())
+		l.ledgerT, l.settled = term, map[string]netquorum.Revision{}
+	}
+	return l.ledger
+}
+
+// Run does the duties until the context ends.
+func (l *leader) Run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	wait.Go(func() { l.keepMembers(ctx) })
+	var done view
+	ticker := time.NewTicker(l.tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		case <-l.wake:
+		}
+		if v, look := l.look(done); look {
+			if l.place(ctx) {
+				done = v
+			}
+		}
+	}
+}
+
+// A view is everything that a placement follows from. Two equal views need not
+// be thought through twice.
+type view struct {
+	term     uint64
+	revision netquorum.Revision
+	standing map[string]failover.Filer
+}
+
+// look returns what the leader sees, and whether it differs from before.
+func (l *leader) look(before view) (view, bool) {
+	ledger := l.book()
+	if ledger == nil {
+		return view{}, false
+	}
+	state := l.log.State()
+	term, _ := l.log.Leading()
+	v := view{term, state.Revision(), l.filers(ledger, state.Config())}
+	same := v.term == before.term && v.revision == before.revision && maps.Equal(v.standing, before.standing)
+	return v, !same
+}
+
+// filers returns the standing of every member.
+func (l *leader) filers(ledger *failover.Ledger, c netquorum.Config) map[string]failover.Filer {
+	now := l.now()
+	l.mu.Lock()
+	settled := maps.Clone(l.settled)
+	l.mu.Unlock()
+	out := map[string]failover.Filer{}
+	for d := range c.All(netquorum.KindMember) {
+		out[d.Name] = failover.Filer{Standing: ledger.Standing(d.Name, now), Settled: settled[d.Name]}
+	}
+	return out
+}
+
+// place commits what failover.Place decides and reports whether nothing is left
+// to decide from what was seen.
+func (l *leader) place(ctx context.Context) bool {
+	l.deciding.Lock()
+	defer l.deciding.Unlock()
+	ledger := l.book()
+	if ledger == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.term)
+	defer cancel()
+	state, err := l.log.Confirm(ctx)
+	if err != nil {
+		return false
+	}
+	changes, orphans := failover.Place(state.Config(), l.filers(ledger, state.Config()))
+	for _, batch := range batches(changes) {
+		if !l.commit(ctx, state.Config(), batch, nil) {
+			return false
+		}
+	}
+	if len(orphans) > 0 && !l.commit(ctx, state.Config(), nil, orphans) {
+		return false
+	}
+	return true
+}
+
+// batches puts vs_mgmt alone and first (N24), and keeps transactions small.
+func batches(changes []netquorum.Document) [][]netquorum.Document {
+	var out [][]netquorum.Document
+	if len(changes) > 0 && changes[0].Key().Fold().Name == netquorum.ManagementServer {
+		out, changes = append(out, changes[:1]), changes[1:]
+	}
+	for batch := range slices.Chunk(changes, 500) {
+		out = append(out, batch)
+	}
+	return out
+}
+
+// commit writes placements, each only if nobody else has written it since.
+func (l *leader) commit(ctx context.Context, c netquorum.Config, puts []netquorum.Document, deletes []netquorum.Key) bool {
+	t := fsm.Transaction{ID: l.newID(), Actor: "cluster", System: true}
+	for _, d := range puts {
+		put := fsm.Put{Document: d, MustNotExist: true}
+		if old, ok := c.Get(d.Kind, d.Name); ok {
+			put.MustNotExist, put.IfRevision = false, &old.Revision
+		}
+		t.Puts = append(t.Puts, put)
+	}
+	for _, k := range deletes {
+		t.Deletes = append(t.Deletes, fsm.Delete{Key: k})
+	}
+	result, err := l.log.Propose(ctx, t)
+	switch {
+	case err != nil:
+		l.logger.Warn("placements could not be committed; trying again", "error", err)
+		return false
+	case result.Refusal != nil:
+		l.logger.Debug("placements were decided on an older state; deciding again", "refusal", result.Refusal)
+		return false
+	}
+	for _, d := range puts {
+		p := d.Spec.(*netquorum.Placement)
+		l.logger.Info("placed", "server", d.Name, "filer", p.Filer, "leaving", p.Leaving, "epoch", p.Epoch, "revision", result.Revision)
+	}
+	return true
+}
+
+// keepMembers makes raft's members those of the Member documents, one change at
+// a time. It is on its own because a joining filer may take long to catch up,
+// which must not hold up a failover.
+func (l *leader) keepMembers(ctx context.Context) {
+	ticker := time.NewTicker(l.tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if l.book() == nil {
+			continue
+		}
+		add, remove := memberChanges(l.log.State().Config(), l.log.Servers())
+		step, cancel := context.WithTimeout(ctx, l.memberGrace)
+		var err error
+		switch {
+		case len(add) > 0:
+			err = l.log.AddMember(step, add[0])
+		case len(remove) > 0:
+			err = l.log.RemoveMember(step, remove[0])
+		}
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			l.logger.Warn("raft's members could not be changed; trying again", "add", add, "remove", remove, "error", err)
+		}
+	}
+}
+
+// memberChanges compares the Member documents with raft's voters.
+func memberChanges(c netquorum.Config, voters []netquorum.FilerID) (add, remove []netquorum.FilerID) {
+	var documents []netquorum.FilerID
+	for d := range c.All(netquorum.KindMember) {
+		documents = append(documents, d.Spec.(*netquorum.Member).ID)
+	}
+	for _, id := range documents {
+		if !slices.Contains(voters, id) {
+			add = append(add, id)
+		}
+	}
+	for _, id := range voters {
+		if !slices.Contains(documents, id) {
+			remove = append(remove, id)
+		}
+	}
+	return add, remove
+}

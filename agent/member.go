@@ -1,0 +1,327 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/failover"
+	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/store"
+	"github.com/netquorum/netquorum/store/bootcache"
+	"github.com/netquorum/netquorum/transport"
+)
+
+// linearizable spares the files that read the store an import.
+const linearizable = store.Linearizable
+
+// What filers ask of each other's agents.
+const (
+	pathReport   = "/agent/report"
+	pathWait     = "/agent/wait"
+	pathPlan     = "/agent/plan"
+	pathFeatures = "/agent/features"
+	pathSelf     = "/agent/self"
+)
+
+// A member is this filer's part in a cluster, from the moment it has an
+// identity.
+type member struct {
+	name      string
+	id        netquorum.FilerID
+	cfg       Config
+	log       *slog.Logger
+	boot      bootcache.Boot // what it came up with; the zero Boot when there was none
+	bootView  netquorum.Config
+	started   time.Time
+	found     func(netquorum.Key) bool // hosted here before the daemon was restarted
+	features  []api.Feature
+	authority *transport.Authority
+	identity  atomic.Pointer[transport.Identity]
+
+	endpoint *transport.Endpoint
+	client   *http.Client
+	store    *store.Store
+	keeper   *bootcache.Keeper
+	kernel   netapply.Kernel
+	follower *follower
+	lease    failover.Lease
+	lead     *leader
+	// network is the newest revision that concerns the kernel, as far as seen.
+	network atomic.Uint64
+}
+
+// A network lets the store talk through the endpoint.
+type network struct{ *transport.Endpoint }
+
+func (n network) Raft() net.Listener { return n.Service(transport.ServiceRaft) }
+
+func (n network) DialRaft(ctx context.Context, to netquorum.FilerID) (net.Conn, error) {
+	return n.Dial(ctx, to, transport.ServiceRaft)
+}
+
+func (n network) Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
+	return store.Call(ctx, n.Client(), to, path, in, out)
+}
+
+// openMember opens the store and prepares everything that Run sets going.
+func (a *Agent) openMember(identity *transport.Identity, authority *transport.Authority, boot bootcache.Boot, found func(netquorum.Key) bool) (*member, error) {
+	m := &member{
+		name: identity.Name, id: identity.Filer, cfg: a.cfg,
+		log: a.cfg.Log.With("filer", identity.Name), boot: boot, started: a.cfg.Now(), found: found,
+		features: features(a.cfg.Features), authority: authority,
+		endpoint: a.endpoint, client: a.endpoint.Client(),
+		kernel: a.cfg.Kernel, follower: a.follower,
+	}
+	m.identity.Store(identity)
+	view, err := bootView(boot)
+	if err != nil {
+		return nil, err
+	}
+	m.bootView = view
+	m.store, err = store.Open(store.Options{
+		Dir: a.cfg.storeDir(), ID: m.id, Network: network{a.endpoint}, Log: m.log.With("part", "store"),
+		Timing: a.cfg.timing(), Now: a.cfg.Now, Fatal: a.cfg.Fatal,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.keeper = bootcache.NewKeeper(a.cache, m.store, identity.Cluster, m.id, m.name)
+	m.lead = newLeader(raftLog{m.store}, m.name, a.cfg.lease(), a.cfg.margin(), a.cfg.Heartbeat/2, a.cfg.Now, newRequestID, m.log)
+	return m, nil
+}
+
+// bootView makes a configuration of what the boot cache holds. It was valid
+// when it was saved, less the records that are not cached.
+func bootView(b bootcache.Boot) (netquorum.Config, error) {
+	c, problems := netquorum.Config{}.Change(b.Documents, nil)
+	if len(problems) > 0 {
+		return netquorum.Config{}, fmt.Errorf("boot cache: %w", problems)
+	}
+	return c, nil
+}
+
+// Run takes part in the cluster until the context ends. It returns
+// store.ErrNotMember when the filer was removed from the cluster.
+func (m *member) Run(ctx context.Context) error {
+	defer m.endpoint.ServeJoin(nil)
+	m.endpoint.Handle(m.handler())
+	m.endpoint.ServeJoin(m)
+	m.follower.Follow(m.goal)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.lead.Run(ctx) })
+	g.Go(func() error { return m.reporter().Run(ctx) })
+	g.Go(func() error { m.keeper.Run(ctx); return ctx.Err() })
+	g.Go(func() error { return m.watch(ctx) })
+	g.Go(func() error { return m.renewIdentity(ctx) })
+	return g.Wait()
+}
+
+// Close ends what openMember began, after Run.
+func (m *member) Close() error { return m.store.Close() }
+
+func (m *member) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/store/", m.store.Handler())
+	mux.HandleFunc("POST "+pathReport, serve(m.lead.Report))
+	mux.HandleFunc("POST "+pathWait, serve(m.wait))
+	mux.HandleFunc("POST "+pathPlan, serve(m.plan))
+	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
+	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (api.FilerStatus, error) { return m.self(ctx), nil }))
+	return mux
+}
+
+// newest returns the newest configuration that this filer knows: right after a
+// boot that is the boot cache, because a store without a quorum does not know
+// yet which of its entries are committed.
+func (m *member) newest() (netquorum.Config, netquorum.Revision) {
+	s := m.store.State()
+	if s.Revision() >= m.boot.Revision {
+		return s.Config(), s.Revision()
+	}
+	return m.bootView, m.boot.Revision
+}
+
+// goal is what this filer's kernel should look like now.
+func (m *member) goal() (goal, bool) {
+	s := m.store.State()
+	config, revision := m.newest()
+	g := goal{config: config, revision: revision, filer: m.name, network: netquorum.Revision(m.network.Load())}
+	now := m.cfg.Now()
+	var until time.Time
+	until, g.held = m.lease.Held(now, s.Revision())
+	switch {
+	case g.held:
+		g.until, g.hosts = until, placedOn(s.Config(), m.name)
+	default:
+		g.hosts = nothing
+		if end := m.started.Add(m.cfg.lease()); now.Before(end) {
+			still := placedOn(config, m.name)
+			g.hosts = func(k netquorum.Key) bool { return m.found(k) && still(k) }
+			g.grace, g.until = true, end
+		}
+	}
+	return g, true
+}
+
+// placedOn says what a configuration places on a filer.
+func placedOn(c netquorum.Config, filer string) func(netquorum.Key) bool {
+	return func(k netquorum.Key) bool {
+		p, ok := c.Placement(k.Name)
+		return ok && p.Filer == filer
+	}
+}
+
+// watch wakes the follower when something changed that concerns the kernel, and
+// lets it settle at once when nothing did.
+func (m *member) watch(ctx context.Context) error {
+	seen := netquorum.Revision(0)
+	for {
+		changed := m.store.Changed()
+		s := m.store.State()
+		if now := s.Revision(); now != seen {
+			if concernsKernel(s, seen) {
+				m.network.Store(uint64(now))
+				m.endpoint.Recheck()
+				m.follower.Wake()
+			} else {
+				m.follower.Settle(seen, now)
+			}
+			seen = now
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-m.store.Removed():
+			return store.ErrNotMember
+		}
+	}
+}
+
+// concernsKernel reports whether anything but records and tokens changed since a
+// revision. What the history does not tell counts as a change.
+func concernsKernel(s *fsm.State, since netquorum.Revision) bool {
+	if since == 0 || since+1 < s.Oldest() {
+		return true
+	}
+	for c := range s.History(since+1, 0) {
+		for _, d := range c.Documents {
+			if d.Key.Kind != netquorum.KindRecord && d.Key.Kind != netquorum.KindToken {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (m *member) reporter() *reporter {
+	return &reporter{
+		lease: &m.lease, interval: m.cfg.report(), now: m.cfg.Now, log: m.log,
+		report: func() report {
+			o, _ := m.follower.Outcome()
+			return report{Filer: m.name, Settled: o.settled}
+		},
+		send:    m.sendReport,
+		follows: func() netquorum.Revision { return m.store.State().Revision() },
+		gained:  m.follower.Wake,
+	}
+}
+
+func (m *member) sendReport(ctx context.Context, r report) (failover.Grant, error) {
+	leader := m.store.Status().Leader
+	switch leader {
+	case "":
+		return failover.Grant{}, store.ErrNoQuorum
+	case m.id:
+		return m.lead.Report(ctx, r)
+	}
+	var g failover.Grant
+	return g, call(ctx, m.client, leader, pathReport, r, &g)
+}
+
+// commit proposes a transaction and returns a refusal as an error.
+func (m *member) commit(ctx context.Context, t fsm.Transaction) error {
+	r, err := m.store.Propose(ctx, t)
+	if err != nil {
+		return apiError(err)
+	}
+	if r.Refusal != nil {
+		return refusal(r.Refusal)
+	}
+	return nil
+}
+
+// renewIdentity replaces the filer's certificate before it expires.
+func (m *member) renewIdentity(ctx context.Context) error {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		if m.identity.Load().NeedsRenewal(m.cfg.Now()) {
+			if err := m.renew(); err != nil {
+				m.log.Error("the filer's certificate could not be renewed; trying again in an hour", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (m *member) renew() error {
+	next, err := m.authority.Renew(m.identity.Load())
+	if err != nil {
+		return err
+	}
+	if err := next.Save(m.cfg.identityDir()); err != nil {
+		return err
+	}
+	m.identity.Store(next)
+	m.log.Info("the filer's certificate was renewed", "expires", next.Expires)
+	return nil
+}
+
+// A raftLog shows the store to the leader's duties.
+type raftLog struct{ *store.Store }
+
+func (l raftLog) Leading() (uint64, bool) {
+	s := l.Status()
+	return s.Term, s.Role == store.RoleLeader
+}
+
+func (l raftLog) Confirm(ctx context.Context) (*fsm.State, error) {
+	if _, leading := l.Leading(); !leading {
+		return nil, store.ErrNotLeader
+	}
+	s, err := l.Read(ctx, store.Linearizable)
+	if err != nil {
+		return nil, err
+	}
+	// A read forwarded to a successor says nothing about this filer.
+	if _, leading := l.Leading(); !leading {
+		return nil, errors.Join(store.ErrNotLeader)
+	}
+	return s, nil
+}
+
+func (l raftLog) Servers() []netquorum.FilerID {
+	var out []netquorum.FilerID
+	for _, m := range l.Status().Members {
+		if m.Voter {
+			out = append(out, m.ID)
+		}
+	}
+	return out
+}
