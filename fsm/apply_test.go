@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -283,4 +284,47 @@ func TestReadersAreNotDisturbed(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
+}
+
+// What one document's transaction costs must not grow with the state. Time is
+// for the benchmark; allocations can be counted on any machine.
+func TestALargeStateIsNoDearerToChange(t *testing.T) {
+	cost := func(documents int) float64 {
+		docs := []netquorum.Document{cluster(0)}
+		for i := range documents {
+			docs = append(docs, record(fmt.Sprint("r", i), "0"))
+		}
+		s, refusal := FromDocuments(NewState(), docs, "test", 1)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		i := 0
+		return testing.AllocsPerRun(200, func() {
+			i++
+			s = accept(t, s, puts(record(fmt.Sprint("r", i*7%documents), fmt.Sprint(i))).withID(fmt.Sprint("id", i)))
+		})
+	}
+	small, large := cost(10), cost(10_000)
+	if large > 1.5*small {
+		t.Errorf("%.0f allocations among 10,000 documents, %.0f among 10", large, small)
+	}
+}
+
+// The results on record of a busy cluster must not crowd out everything else.
+func TestResultsOnRecordAreSmall(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var rs requests
+	for i := range 2 * requestGeneration {
+		rs = rs.add(&request{id: fmt.Sprintf("%08x-0000-4000-8000-%012x", i*2654435761%(1<<32), i)})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := float64(after.HeapAlloc-before.HeapAlloc) / (2 * requestGeneration)
+	t.Logf("%.0f bytes for each result on record", each)
+	if each > 250 {
+		t.Errorf("%.0f bytes for each result on record", each)
+	}
+	runtime.KeepAlive(&rs)
 }

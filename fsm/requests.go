@@ -2,8 +2,9 @@ package fsm
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"iter"
+
+	"github.com/netquorum/netquorum"
 )
 
 // requestGeneration is how many results make a generation. Two generations are
@@ -66,20 +67,49 @@ func appendRequest(b []byte, r *request) []byte {
 	if r.result.Refusal == nil {
 		return append(b, 0)
 	}
-	// Strings and pointers to strings only: encoding cannot fail.
-	text, _ := json.Marshal(r.result.Refusal)
-	return appendString(b, text)
+	return appendRefusal(append(b, 1), r.result.Refusal)
 }
 
 func (r *reader) request() *request {
 	q := &request{id: r.string()}
 	q.result.Revision = r.revision()
 	q.result.Changed = int(r.uvarint())
-	if text := r.bytes(); len(text) > 0 {
-		q.result.Refusal = new(Refusal)
-		if err := json.Unmarshal(text, q.result.Refusal); err != nil {
-			r.fail("%w: result of request %s: %w", ErrCorrupt, q.id, err)
-		}
+	if r.flags(1) != 0 {
+		q.result.Refusal = r.refusal()
 	}
 	return q
+}
+
+// appendRefusal encodes a refusal string by string: what a client sent is
+// quoted in it and need not be valid text, which JSON would change.
+func appendRefusal(b []byte, f *Refusal) []byte {
+	b = appendString(appendString(b, f.Code), f.Message)
+	b = binary.AppendUvarint(b, uint64(len(f.Problems)))
+	for _, p := range f.Problems {
+		b = append(b, flags(p.Owner != nil))
+		b = appendString(appendString(b, p.Document.Kind), p.Document.Name)
+		b = appendString(appendString(appendString(b, p.Field), p.Rule), p.Message)
+		if p.Owner != nil {
+			b = appendString(appendString(b, p.Owner.Kind), p.Owner.Name)
+		}
+	}
+	return b
+}
+
+func (r *reader) refusal() *Refusal {
+	f := &Refusal{Code: RefusalCode(r.string()), Message: r.string()}
+	key := func() netquorum.Key { return netquorum.Key{Kind: netquorum.Kind(r.string()), Name: r.string()} }
+	for range r.count() {
+		owned := r.flags(1) != 0
+		p := netquorum.Problem{Document: key(), Field: r.string(), Rule: netquorum.Rule(r.string()), Message: r.string()}
+		if owned {
+			owner := key()
+			p.Owner = &owner
+		}
+		if r.err != nil {
+			break
+		}
+		f.Problems = append(f.Problems, p)
+	}
+	return f
 }

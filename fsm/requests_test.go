@@ -3,8 +3,10 @@ package fsm
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"testing"
 
+	"github.com/netquorum/netquorum"
 	"pgregory.net/rapid"
 )
 
@@ -78,5 +80,25 @@ func TestResultsAreForgottenByGenerations(t *testing.T) {
 	want := map[int]bool{1: true, requestGeneration: true}
 	if got := map[int]bool{rs.young.n: true, rs.old.n: true}; !maps.Equal(got, want) {
 		t.Errorf("generations of %v", got)
+	}
+}
+
+// Results were once stored as JSON, which repairs broken text: a filer that had
+// been through a snapshot had another hash than one that had not.
+func TestARefusalSurvivesASnapshotWordByWord(t *testing.T) {
+	s, results := apply(t, small(t),
+		deletes(key(netquorum.KindRecord, "no\x95such\x00name")).withID("broken text"),
+		deletes(key(netquorum.KindFilerGroup, "main")).withID("owned"),
+	)
+	after := reload(t, s)
+	same(t, "after a snapshot", s, after)
+	for i, id := range []string{"broken text", "owned"} {
+		r, ok := after.Result(id)
+		if !ok || !reflect.DeepEqual(r.Refusal, results[i].Refusal) {
+			t.Errorf("%s: %+v, want %+v", id, r.Refusal, results[i].Refusal)
+		}
+	}
+	if p := results[1].Refusal.Problems[0]; p.Owner == nil {
+		t.Errorf("the test needs a problem with an owner: %+v", p)
 	}
 }
