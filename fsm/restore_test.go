@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -69,8 +71,8 @@ func TestRestoreReplacesWhatUsersWrite(t *testing.T) {
 
 func TestALargeRestoreIsAbridgedInTheHistory(t *testing.T) {
 	docs := []netquorum.Document{cluster(0)}
-	for i := range 2 * maxRestoreBodies / 1024 {
-		docs = append(docs, sized(fmt.Sprintf("r%d", i), 1024))
+	for i := range 30_000 { // so that also the list of keys is a large item of a snapshot
+		docs = append(docs, sized(fmt.Sprintf("r%d", i), 64))
 	}
 	s, refusal := FromDocuments(small(t), docs, "ada", 1)
 	if refusal != nil {
@@ -92,6 +94,10 @@ func TestALargeRestoreIsAbridgedInTheHistory(t *testing.T) {
 		t.Errorf("the history counts %d bytes", s.history.bytes)
 	}
 	same(t, "after a snapshot", s, reload(t, s))
+	whole := snapshot(t, s)
+	if _, err := DecodeSnapshot(bytes.NewReader(whole[:len(whole)-1000])); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("cut within the change: %v", err)
+	}
 }
 
 func TestRestoresAreRefused(t *testing.T) {
