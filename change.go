@@ -48,6 +48,7 @@ type touch struct {
 	path string
 	old  entry
 	new  entry
+	made []claim // by the new side
 }
 
 func (t *touch) deleted() bool { return t.new.doc.Spec == nil }
@@ -122,7 +123,9 @@ func (e *edit) index() {
 			continue
 		}
 		for _, c := range claimsOf(t.old.doc) {
-			claims.Delete([]byte(c.thing))
+			if has, ok := claims.Get([]byte(c.thing)); ok && has.owner == c.owner {
+				claims.Delete([]byte(c.thing))
+			}
 		}
 		for _, u := range usesOf(t.old.doc) {
 			uses.Delete([]byte(u.thing + "\x00" + t.path))
@@ -132,7 +135,8 @@ func (e *edit) index() {
 		if t.deleted() {
 			continue
 		}
-		for _, c := range claimsOf(t.new.doc) {
+		t.made = claimsOf(t.new.doc)
+		for _, c := range t.made {
 			if first, taken := claims.Get([]byte(c.thing)); taken {
 				e.add(c.conflict(first))
 				continue
@@ -186,7 +190,7 @@ func (e *edit) check(k Key) { e.affected[string(docPath(k))] = k }
 func (e *edit) affect(t *touch) {
 	if _, ok := t.new.doc.Spec.(related); ok {
 		e.check(t.key)
-		for _, c := range claimsOf(t.new.doc) {
+		for _, c := range t.made {
 			if c.isAddress() { // a policy's gateway must not be one of ours
 				for u := range e.next.usersOf(c.thing) {
 					e.check(u.key)

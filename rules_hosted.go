@@ -2,6 +2,7 @@ package netquorum
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,15 +14,15 @@ func checkHosted(cfg Config, c *checker, h Hosted) {
 	}
 	cfg.checkReference(c, "spec.group", KindFilerGroup, h.Group)
 	cfg.checkReference(c, "spec.routes", KindRoutes, h.Routes)
-	checkHost4(cfg, c, h)
+	checkEligible(cfg, c, h)
 	checkHostMTU(cfg, c, h)
 	checkOnLink(cfg, c, h.Routes, h.Addresses)
 }
 
-// checkHost4 is rule N4: some filer of the group has every alias. A group
+// checkEligible checks N4: some filer of the group has every alias. A group
 // without filers is one whose machines have not been described yet.
-func checkHost4(cfg Config, c *checker, h Hosted) {
-	aliases := h.Aliases()
+func checkEligible(cfg Config, c *checker, h Hosted) {
+	aliases := slices.DeleteFunc(h.Aliases(), func(a InterfaceName) bool { return a.Layer() == LayerNone })
 	var lacking []string
 	for d := range cfg.groupFilers(h.Group) {
 		missing := cfg.missing(d.Spec.(*Filer), aliases)
