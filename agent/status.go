@@ -255,10 +255,15 @@ func objectErrors(o outcome) []api.ObjectError {
 	return out
 }
 
+// bootStates are the API's words for the states of a copy.
+var bootStates = map[bootcache.State]string{
+	bootcache.OK: "valid", bootcache.Missing: "missing", bootcache.Damaged: "damaged", bootcache.Newer: "newer-version",
+}
+
 func bootCopies(list []bootcache.CopyStatus) []api.BootCopy {
 	var out []api.BootCopy
 	for _, c := range list {
-		out = append(out, api.BootCopy{File: c.File, State: string(c.State), Revision: c.Revision, Detail: c.Reason})
+		out = append(out, api.BootCopy{File: c.File, State: bootStates[c.State], Revision: c.Revision, Detail: c.Reason})
 	}
 	return out
 }
