@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -145,7 +146,11 @@ func ParseAuthority(data []byte) (*Authority, error) {
 	if err != nil {
 		return nil, damaged("%v", err)
 	}
-	return &Authority{Cluster: cert.Subject.CommonName, ClusterID: id, cert: cert, key: key}, nil
+	a := &Authority{Cluster: cert.Subject.CommonName, ClusterID: id, cert: cert, key: key}
+	if err := canonical(a, data); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Save writes the authority into the directory, readable by root alone.
@@ -216,6 +221,20 @@ func checkFilerID(id netquorum.FilerID) error {
 	return nil
 }
 
+// canonical refuses what is not exactly what PEM writes. Some bytes of a key
+// file could change without a parser minding; a file that changed by itself is
+// on a bad disk all the same.
+func canonical(v interface{ PEM() ([]byte, error) }, data []byte) error {
+	want, err := v.PEM()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(want, data) {
+		return damaged("it is not as it was written")
+	}
+	return nil
+}
+
 func encodeCert(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
@@ -256,9 +275,6 @@ func decodePEM(data []byte, n int) (certs []*x509.Certificate, key *ecdsa.Privat
 		default:
 			return nil, nil, damaged("unexpected %q", block.Type)
 		}
-	}
-	if len(strings.TrimSpace(string(data))) > 0 {
-		return nil, nil, damaged("it does not end where its last part ends")
 	}
 	if len(certs) != n || key == nil {
 		return nil, nil, damaged("want %d certificates and a key, found %d and %t", n, len(certs), key != nil)

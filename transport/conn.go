@@ -107,11 +107,13 @@ func (h *halfOpen) enter(c net.Conn) *applicant {
 	return a
 }
 
-// leave takes the applicant out; it may be called more than once.
-func (h *halfOpen) leave(a *applicant) {
+// leave takes the applicant out, and reports whether it had not been pushed out
+// before. It may be called more than once.
+func (h *halfOpen) leave(a *applicant) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all.Remove(a.element) // does nothing for an element that is not in the list
+	return !a.evicted.Load()
 }
 
 func (h *halfOpen) len() int {

@@ -270,13 +270,18 @@ func (e *Endpoint) serve(raw *trackedConn, a *applicant) {
 		e.joins.serve(conn, a)
 		return
 	}
-	if err := e.establish(raw, conn, h); err != nil {
+	if err := e.establish(raw, conn, h, a); err != nil {
 		e.turnAway(raw, h.why(err), err)
 	}
 }
 
-// establish hands a connection whose peer is known to its service.
-func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake) error {
+// establish hands a connection whose peer is known to its service. It is no
+// longer half-open before anybody may use it: a flood must not push it out then.
+func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake, a *applicant) error {
+	if !e.halfOpen.leave(a) {
+		h.reason = Crowded
+		return errors.New("too many half-open connections")
+	}
 	if err := raw.SetDeadline(time.Time{}); err != nil {
 		return err
 	}

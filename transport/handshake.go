@@ -92,7 +92,9 @@ func (h *handshake) why(err error) Reason {
 		return NotTLS
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return TimedOut
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.As(err, new(*FrameError)):
+		return BadFrame
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return HungUp
 	}
 	return BrokenTLS

@@ -84,9 +84,9 @@ func (f *forge) issue(t testing.TB, change func(*x509.Certificate), uris ...stri
 }
 
 func TestStrangersAreRefused(t *testing.T) {
-	c := transporttest.New(t, 1, func(cfg *transport.Config) { cfg.HandshakeTimeout = 300 * time.Millisecond })
-	server := c.Filers[0]
-	serveEcho(t, server)
+	c := transporttest.New(t, 1)
+	hasty := c.Add(t, "hasty", func(cfg *transport.Config) { cfg.HandshakeTimeout = 300 * time.Millisecond })
+	serveEcho(t, c.Filers[0])
 	ours := newForge(t, c.Authority)
 	other, err := transport.NewAuthority("acme") // the same name, another cluster
 	if err != nil {
@@ -154,6 +154,10 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			server := c.Filers[0]
+			if test.reason == transport.TimedOut {
+				server = hasty
+			}
 			before := server.Stats()
 			raw, err := net.Dial("tcp", server.Addr().String())
 			if err != nil {
@@ -164,6 +168,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = test.call(raw)
+			raw.Close()
 			if err == nil {
 				t.Fatal("the caller was served")
 			}
@@ -177,7 +182,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		})
 	}
 	// The control: the same way of calling works with a good certificate.
-	raw, err := net.Dial("tcp", server.Addr().String())
+	raw, err := net.Dial("tcp", c.Filers[0].Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

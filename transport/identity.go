@@ -83,7 +83,14 @@ func ParseIdentity(data []byte) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newIdentity(certs[0], key, certs[1])
+	i, err := newIdentity(certs[0], key, certs[1])
+	if err != nil {
+		return nil, err
+	}
+	if err := canonical(i, data); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // Save writes the identity into the directory, readable by root alone. It is

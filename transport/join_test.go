@@ -2,11 +2,14 @@ package transport_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -282,7 +285,7 @@ func listenTLS(t *testing.T, serve func(*tls.Conn), protos ...string) string {
 // knows no certificate; the proofs do, since both are bound to one connection.
 func TestAManInTheMiddleGetsNothing(t *testing.T) {
 	_, f, r := newJoinable(t)
-	var heard []byte
+	heard := make(chan []byte, 1)
 	middle := listenTLS(t, func(victim *tls.Conn) {
 		up, err := tls.Dial("tcp", f.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{joinService}})
 		if err != nil {
@@ -291,14 +294,15 @@ func TestAManInTheMiddleGetsNothing(t *testing.T) {
 		}
 		defer up.Close()
 		go func() { _, _ = io.Copy(up, victim) }()
-		heard, _ = io.ReadAll(io.TeeReader(up, victim))
+		data, _ := io.ReadAll(io.TeeReader(up, victim))
+		heard <- data
 	}, joinService)
 	_, err := transport.Join(within(t, 5*time.Second), middle, r.create(nil), newcomer)
 	if !errors.Is(err, &transport.Refusal{Code: transport.RefusedUnproven}) {
 		t.Errorf("the victim got %v", err)
 	}
-	if strings.Contains(string(heard), "PRIVATE") || len(r.admitted) != 0 {
-		t.Errorf("the middle heard %q, %d admitted", heard, len(r.admitted))
+	if got := string(<-heard); strings.Contains(got, "outcome") || len(r.admitted) != 0 {
+		t.Errorf("the middle heard %q, %d admitted", got, len(r.admitted))
 	}
 	if n := f.Stats().JoinsRefused["bad-proof"]; n != 1 {
 		t.Errorf("%d proofs refused, want 1", n)
@@ -389,21 +393,38 @@ func TestAFalseClusterIsNotJoined(t *testing.T) {
 }
 
 func TestAskFramesThatMakeNoSense(t *testing.T) {
-	_, f, r := newJoinable(t, func(cfg *transport.Config) { cfg.HandshakeTimeout = 300 * time.Millisecond })
+	_, f, r := newJoinable(t)
 	id := r.create(nil).ID()
+	zeroKey := func(c *tls.Conn) []byte { // what the server reckons with for a token that it does not know
+		cs := c.ConnectionState()
+		export, err := cs.ExportKeyingMaterial("EXPORTER-netquorum-join-1", nil, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := transport.NewToken().ID()
+		m := hmac.New(sha256.New, make([]byte, 32))
+		m.Write([]byte("netquorum joiner."))
+		m.Write(export)
+		for _, part := range []string{id, "{}", ""} {
+			h := sha256.Sum256([]byte(part))
+			m.Write(h[:])
+		}
+		return frame(map[string]any{"token": id, "request": []byte("{}"), "proof": m.Sum(nil)})
+	}
 	tests := []struct {
 		name  string
-		frame []byte
+		frame any    // bytes, or what makes them
 		heard string // part of the answer; empty for none
 	}{
 		{"an oversized frame", []byte{0x7f, 0xff, 0xff, 0xff, '{'}, ""},
 		{"one byte too many", []byte{0, 1, 0, 1, '{'}, ""},
 		{"no JSON", []byte{0, 0, 0, 2, '{', '{'}, ""},
 		{"an end inside the frame", []byte{0, 0, 1, 0, '{'}, ""},
-		{"nothing", nil, ""},
+		{"nothing", []byte{}, ""},
 		{"an empty object", frame(map[string]any{}), "unproven"},
 		{"no proof", frame(map[string]any{"token": id, "request": []byte("{}")}), "unproven"},
 		{"a short proof", frame(map[string]any{"token": id, "proof": []byte{1}}), "unproven"},
+		{"a proof with the key of no token", zeroKey, "unproven"},
 		{"a path for a token", frame(map[string]any{"token": "../../x", "proof": make([]byte, 32)}), "unproven"},
 	}
 	for _, test := range tests {
@@ -416,7 +437,14 @@ func TestAskFramesThatMakeNoSense(t *testing.T) {
 			if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Write(test.frame); err != nil {
+			data, ready := test.frame.([]byte)
+			if !ready {
+				data = test.frame.(func(*tls.Conn) []byte)(c)
+			}
+			if _, err := c.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 			heard := string(readFrame(c))
@@ -429,6 +457,28 @@ func TestAskFramesThatMakeNoSense(t *testing.T) {
 		})
 	}
 	transporttest.Eventually(t, "all of them to be gone", func() bool { return f.Stats().HalfOpen == 0 })
+	if n := f.Stats().Refused[transport.BadFrame]; n != 3 {
+		t.Errorf("counted %d bad frames, want 3", n)
+	}
+}
+
+func TestAJoinerThatSaysNothingIsNotWaitedFor(t *testing.T) {
+	_, f, _ := newJoinable(t, func(cfg *transport.Config) { cfg.HandshakeTimeout = 300 * time.Millisecond })
+	c, err := tls.Dial("tcp", f.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{joinService}})
+	if err != nil {
+		t.Skipf("the machine is too slow for this: %v", err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("still connected after ten seconds")
+	}
+	transporttest.Eventually(t, "it to be counted", func() bool {
+		s := f.Stats()
+		return s.Refused[transport.TimedOut] == 1 && s.HalfOpen == 0
+	})
 }
 
 // The join service tells a stranger neither the cluster's name nor a filer's.

@@ -100,7 +100,10 @@ func (s *joinServer) serve(conn *tls.Conn, a *applicant) {
 		s.send(conn, answer{Unproven: refusal})
 		return
 	}
-	e.halfOpen.leave(a)
+	if !e.halfOpen.leave(a) {
+		e.count.refused.add(Crowded)
+		return
+	}
 	o := s.decide(conn, question, refusal)
 	if o.Refusal != nil {
 		s.refused(conn, question, o.Refusal.Code)

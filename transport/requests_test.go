@@ -172,7 +172,7 @@ func TestADeadPeerIsNoticedAndFoundAgain(t *testing.T) {
 	if _, _, err := request(ctx, a, b.ID, "POST", "/", nil); err == nil {
 		t.Fatal("a request went through a frozen relay")
 	}
-	if took := time.Since(start); took > 1500*time.Millisecond {
+	if took := time.Since(start); took > 2500*time.Millisecond {
 		t.Errorf("the silence was noticed after %v, want about a second", took)
 	}
 	transporttest.Eventually(t, "the other side to notice", func() bool { return b.Stats().Open == 0 })
@@ -180,7 +180,7 @@ func TestADeadPeerIsNoticedAndFoundAgain(t *testing.T) {
 	if _, _, err := request(ctx, a, b.ID, "GET", "/", nil); err == nil {
 		t.Fatal("a request went through a frozen relay")
 	}
-	if took := time.Since(start); took > 1500*time.Millisecond {
+	if took := time.Since(start); took > 2500*time.Millisecond {
 		t.Errorf("a new connection was given up after %v, want about a second", took)
 	}
 	relay.Thaw()
@@ -216,7 +216,7 @@ func TestManyRequestsToAFilerThatIsAwayFailTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 5*time.Second { // 64 one after the other take 19
 		t.Errorf("took %v", took)
 	}
 	if s := a.Stats(); s.Attempts > 3 || s.Requested != 0 {

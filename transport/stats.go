@@ -25,6 +25,7 @@ const (
 	Crowded        Reason = "crowded" // the oldest half-open one, when there were too many
 	NotAccepted    Reason = "not-accepted"
 	BrokenTLS      Reason = "broken-tls"
+	BadFrame       Reason = "bad-frame" // a join that is not one
 )
 
 // Stats are counters since Listen, and three gauges.
