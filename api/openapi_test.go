@@ -122,7 +122,7 @@ func (g *generator) operation(rt route) map[string]any {
 	for _, m := range regexp.MustCompile(`{(\w+)[.]*}`).FindAllStringSubmatch(rt.path, -1) {
 		params = append(params, map[string]any{"name": m[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
 	}
-	for _, q := range rt.query {
+	for _, q := range rt.parameters() {
 		s := map[string]any{"type": q.kind}
 		if q.enum != nil {
 			s["enum"] = q.enum

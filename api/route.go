@@ -14,7 +14,7 @@ type route struct {
 	method, path string
 	summary      string
 	detail       string
-	query        []query
+	query        []query // beside timeout, which every route but streams has
 	// body and reply are values of the types that go over the wire; nil for
 	// none.
 	body, reply any
@@ -53,49 +53,44 @@ var documentTypes = []string{typeYAML, typeJSON, typeLines}
 // made from it, so that neither can have what the other lacks.
 var routes = []route{
 	{method: "GET", path: "/v1/version", summary: "What the daemon is", reply: Version{}, handle: (*Server).getVersion},
-	{method: "GET", path: "/v1/status", summary: "How the cluster is", reply: Status{}, query: []query{queryTimeout},
+	{method: "GET", path: "/v1/status", summary: "How the cluster is", reply: Status{},
 		detail: "Answers without a quorum too, with what this filer knows.", handle: (*Server).getStatus},
 
-	{method: "POST", path: "/v1/init", summary: "Form a cluster of this filer alone", body: InitRequest{}, reply: MemberResult{},
-		query: []query{queryTimeout}, handle: (*Server).postInit},
-	{method: "POST", path: "/v1/join", summary: "Make this filer a member of a cluster", body: JoinRequest{}, reply: MemberResult{},
-		query: []query{queryTimeout}, handle: (*Server).postJoin},
-	{method: "GET", path: "/v1/tokens", summary: "List the one-time tokens, without their secrets", reply: []Token{},
-		query: []query{queryTimeout}, handle: (*Server).getTokens},
-	{method: "POST", path: "/v1/tokens", summary: "Make a one-time token for a filer that is to join", body: TokenRequest{}, reply: Token{},
-		query: []query{queryTimeout}, handle: (*Server).postToken},
-	{method: "DELETE", path: "/v1/tokens/{id}", summary: "Revoke a token",
-		query: []query{queryTimeout}, handle: (*Server).deleteToken},
+	{method: "POST", path: "/v1/init", summary: "Form a cluster of this filer alone", body: InitRequest{}, reply: MemberResult{}, handle: (*Server).postInit},
+	{method: "POST", path: "/v1/join", summary: "Make this filer a member of a cluster", body: JoinRequest{}, reply: MemberResult{}, handle: (*Server).postJoin},
+	{method: "GET", path: "/v1/tokens", summary: "List the one-time tokens, without their secrets", reply: []Token{}, handle: (*Server).getTokens},
+	{method: "POST", path: "/v1/tokens", summary: "Make a one-time token for a filer that is to join", body: TokenRequest{}, reply: Token{}, handle: (*Server).postToken},
+	{method: "DELETE", path: "/v1/tokens/{id}", summary: "Revoke a token", handle: (*Server).deleteToken},
 
 	{method: "POST", path: "/v1/apply", summary: "Put documents in one transaction", body: documents{}, bodyTypes: documentTypes, reply: ApplyResult{},
 		detail: "The body is what `netquorum apply -f` takes: YAML documents separated by ---, or JSON documents one after another.",
-		query:  []query{queryDryRun, queryWait, queryIfRevision, queryChanges, queryRequestID, queryTimeout}, handle: (*Server).postApply},
+		query:  []query{queryDryRun, queryWait, queryIfRevision, queryChanges, queryRequestID}, handle: (*Server).postApply},
 	{method: "POST", path: "/v1/transactions", summary: "Commit one transaction of puts and deletes with preconditions",
-		body: ApplyRequest{}, reply: ApplyResult{}, query: []query{queryTimeout}, handle: (*Server).postTransaction},
+		body: ApplyRequest{}, reply: ApplyResult{}, handle: (*Server).postTransaction},
 	{method: "GET", path: "/v1/documents", summary: "List documents", reply: DocumentList{},
 		query: []query{{name: "kind", kind: "string", text: "Only documents of this kind; may be repeated. Without it, all that users write."},
-			queryConsistency, queryTimeout}, handle: (*Server).getDocuments},
+			queryConsistency}, handle: (*Server).getDocuments},
 	{method: "GET", path: "/v1/documents/{kind}", summary: "List the documents of one kind", reply: DocumentList{},
-		query: []query{queryConsistency, queryTimeout}, handle: (*Server).getKind},
+		query: []query{queryConsistency}, handle: (*Server).getKind},
 	{method: "GET", path: "/v1/documents/{kind}/{name...}", summary: "Read one document", reply: netquorum.Document{},
-		query: []query{queryConsistency, queryTimeout}, handle: (*Server).getDocument},
+		query: []query{queryConsistency}, handle: (*Server).getDocument},
 	{method: "PUT", path: "/v1/documents/{kind}/{name...}", summary: "Create one document or replace it whole", body: netquorum.Document{}, reply: ApplyResult{},
 		bodyTypes: []string{typeJSON, typeYAML},
 		query: []query{queryIfRevision, {name: "mustNotExist", kind: "boolean", text: "Refuse when the document exists."},
-			queryWait, queryRequestID, queryTimeout}, handle: (*Server).putDocument},
+			queryWait, queryRequestID}, handle: (*Server).putDocument},
 	{method: "DELETE", path: "/v1/documents/{kind}/{name...}", summary: "Delete one document", reply: ApplyResult{},
-		query: []query{queryIfRevision, queryWait, queryRequestID, queryTimeout}, handle: (*Server).deleteDocument},
+		query: []query{queryIfRevision, queryWait, queryRequestID}, handle: (*Server).deleteDocument},
 
 	{method: "GET", path: "/v1/dump", summary: "The whole configuration as text", reply: documents{}, replyTypes: []string{typeYAML, typeLines},
 		detail: "Everything that users write, in a form that restore and apply read. Ask for application/jsonl in the Accept header to get one JSON document a line.",
-		query:  []query{queryConsistency, queryTimeout}, handle: (*Server).getDump},
+		query:  []query{queryConsistency}, handle: (*Server).getDump},
 	{method: "POST", path: "/v1/restore", summary: "Replace the whole configuration", body: documents{}, bodyTypes: documentTypes, reply: RestoreResult{},
 		detail: "Documents that the body lacks are deleted. Commits whole or not at all.",
-		query:  []query{queryRequestID, queryTimeout}, handle: (*Server).postRestore},
+		query:  []query{queryRequestID}, handle: (*Server).postRestore},
 
 	{method: "GET", path: "/v1/history", summary: "Past changes, in rising order of revision", reply: History{},
 		query: []query{{name: "from", kind: "integer", text: "First revision."}, {name: "to", kind: "integer", text: "Last revision."},
-			{name: "limit", kind: "integer", text: "At most so many; the newest ones when from is not given."}, queryDiff, queryTimeout},
+			{name: "limit", kind: "integer", text: "At most so many; the newest ones when from is not given."}, queryDiff},
 		handle: (*Server).getHistory},
 	{method: "GET", path: "/v1/watch", summary: "Changes as they are committed", reply: WatchEvent{}, replyTypes: []string{typeLines, typeEvents}, stream: true,
 		detail: "One JSON event a line, or server-sent events when the Accept header asks for text/event-stream.",
@@ -108,18 +103,26 @@ var routes = []route{
 // schema stands for an answer that is itself a schema.
 type schema map[string]any
 
+// parameters are all query parameters of the route.
+func (rt route) parameters() []query {
+	if rt.stream {
+		return rt.query
+	}
+	return append(rt.query[:len(rt.query):len(rt.query)], queryTimeout)
+}
+
 // checkQuery refuses parameters that the route does not know: a misspelt
 // ifRevision must not become a write without a precondition.
 func (rt route) checkQuery(r *http.Request) error {
 	if r.URL.RawQuery == "" {
 		return nil
 	}
+	known := make([]string, 0, 8)
+	for _, q := range rt.parameters() {
+		known = append(known, q.name)
+	}
 	for name := range r.URL.Query() {
-		if !slices.ContainsFunc(rt.query, func(q query) bool { return q.name == name }) {
-			known := make([]string, len(rt.query))
-			for i, q := range rt.query {
-				known[i] = q.name
-			}
+		if !slices.Contains(known, name) {
 			return usage("%s %s has no parameter %q; it has: %s", rt.method, rt.path, name, strings.Join(known, ", "))
 		}
 	}

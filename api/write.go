@@ -102,7 +102,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 	res, err := s.backend.Apply(r.Context(), req)
 	if err != nil {
 		e := *ErrorOf(err)
-		e.Revision = max(e.Revision, res.Revision)
+		if !e.Code.Refusal() { // committed, and what came after failed
+			e.Revision = max(e.Revision, res.Revision)
+		}
 		return &e
 	}
 	if req.Changes && !req.DryRun && res.Changed > 0 {

@@ -71,8 +71,9 @@ func (t *tool) getOne(cmd *cobra.Command, kindName, name string, cons api.Consis
 	if err != nil {
 		return err
 	}
-	if !cmd.Flags().Changed("output") {
-		t.output = formatYAML // a table of one thing hides what it is
+	if !cmd.Flags().Changed("output") { // a table of one thing hides what it is
+		t.output = formatYAML
+		t.printf("# revision %d\n", d.Revision) // for --if-revision
 	}
 	return t.print(d, func() error { return documentTable([]netquorum.Document{d}).write(t.out) })
 }

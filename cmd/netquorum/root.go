@@ -85,10 +85,36 @@ func (t *tool) command() *cobra.Command {
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
 		t.statusCommand(), t.schemaCommand(), t.versionCommand(),
 	)
+	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	t.markRunning(root)
 	return root
+}
+
+// helpCommand is cobra's, but for a mistyped topic being an error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if at, _, err := root.Find(args); err == nil {
+				for _, sub := range at.Commands() {
+					names = append(names, sub.Name())
+				}
+			}
+			return withPrefix(names, part), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			of, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return api.Refuse(api.ErrUsage, "there is no command "+strings.Join(args, " "), nil)
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
 }
 
 // markRunning makes every command note that its command line was good.
@@ -123,32 +149,22 @@ func (t *tool) report(cmd *cobra.Command, err error) int {
 	if cmd != nil {
 		name = cmd.CommandPath()
 	}
-	switch {
+	switch lines := strings.Split(e.Error(), "\n"); {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(t.err, "%s: interrupted\n", name)
 	case e.Code == api.ErrUsage:
 		fmt.Fprintf(t.err, "%s: %s\nSee \"%s --help\".\n", name, e, name)
-	case len(e.Problems) > 0:
-		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %s\n", name, rulesBroken(len(e.Problems)))
-		for _, p := range e.Problems {
-			fmt.Fprintf(t.err, "  %s\n", p.Error())
-		}
-	case e.Code.Refusal():
-		fmt.Fprintf(t.err, "%s: refused: %s\n", name, e)
-	default:
+	case e.Code == api.ErrNotFound || e.Code == api.ErrCompacted || !e.Code.Refusal():
 		fmt.Fprintf(t.err, "%s: %s\n", name, e)
+	case len(lines) > 1:
+		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %d problems\n  %s\n", name, len(lines), strings.Join(lines, "\n  "))
+	default:
+		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %s\n", name, e)
 	}
 	if e.Revision != 0 {
 		fmt.Fprintf(t.err, "  revision %d is committed all the same; `netquorum status` shows which filers follow it\n", e.Revision)
 	}
 	return api.ExitCode(err)
-}
-
-func rulesBroken(n int) string {
-	if n == 1 {
-		return "a rule would be broken"
-	}
-	return fmt.Sprintf("%d rules would be broken", n)
 }
 
 // call talks to the daemon within the time-out. what says, for whoever waits

@@ -1,19 +1,19 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/netquorum/netquorum/agent"
 	"github.com/netquorum/netquorum/api"
 )
 
 func (t *tool) serveCommand() *cobra.Command {
-	cfg := serveConfig{}
+	var cfg agent.Config
 	var logFormat, logLevel string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -27,24 +27,28 @@ A filer without a cluster waits for init or join.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.DataDir, "data", "/var/lib/netquorum", "directory of the store, the identity and the boot cache")
-	f.StringVar(&cfg.Listen, "listen", ":7480", "host:port at which other filers reach this one")
-	f.DurationVar(&cfg.Heartbeat, "heartbeat", 0, "time between two signs of life of the leader; 0 for the default")
+	f.StringVar(&cfg.DataDir, "data", agent.DefaultDataDir, "directory of the store, the identity and the boot cache")
+	f.StringVar(&cfg.Listen, "listen", agent.DefaultListen, "host:port at which other filers reach this one")
+	f.DurationVar(&cfg.Heartbeat, "heartbeat", agent.DefaultHeartbeat, "how soon silence between filers is noticed: a silent filer is replaced after about seven")
+	f.StringSliceVar(&cfg.Advertise, "advertise", nil, "host:port at which other filers may reach this one, beside its mgmt aliases")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	cmd.MarkFlagDirname("data")
 	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if cfg.Heartbeat < 0 {
-			return api.Refuse(api.ErrUsage, fmt.Sprintf("--heartbeat %s is below zero", cfg.Heartbeat), nil)
+		if cfg.Heartbeat <= 0 {
+			return api.Refuse(api.ErrUsage, fmt.Sprintf("--heartbeat %s is not above zero", cfg.Heartbeat), nil)
 		}
-		log, err := newLog(t.err, logFormat, logLevel)
-		if err != nil {
+		var err error
+		if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 			return err
 		}
-		cfg.Socket, cfg.Log, cfg.Version = t.socket, log, version
-		return runAgent(cmd.Context(), cfg)
+		if cfg.Log, err = newLog(t.err, logFormat, logLevel); err != nil {
+			return err
+		}
+		cfg.Socket, cfg.Version = t.socket, version
+		return agent.Run(cmd.Context(), cfg)
 	}
 	return cmd
 }
@@ -65,12 +69,3 @@ func newLog(w io.Writer, format, level string) (*slog.Logger, error) {
 	}
 	return nil, api.Refuse(api.ErrUsage, "--log-format "+format+" is neither text nor json", nil)
 }
-
-type serveConfig struct {
-	DataDir, Socket, Listen string
-	Heartbeat               time.Duration
-	Log                     *slog.Logger
-	Version                 string
-}
-
-var runAgent func(context.Context, serveConfig) error
