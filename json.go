@@ -264,14 +264,15 @@ func (r *jsonReader) escape() (rune, error) {
 	if !ok {
 		return 0, r.fail("a backslash must be followed by one of \" \\ / b f n r t or uXXXX")
 	}
-	r.pos += 6
+	size := 6
 	if utf16.IsSurrogate(c) {
 		low, _ := hexEscape(rest[6:])
 		if c = utf16.DecodeRune(c, low); c == utf8.RuneError {
 			return 0, r.fail("half of a surrogate pair stands alone")
 		}
-		r.pos += 6
+		size = 12
 	}
+	r.pos += size
 	return c, nil
 }
 

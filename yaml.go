@@ -74,11 +74,10 @@ func splitYAML(data []byte) []yamlPart {
 
 // readYAML turns the text of one document into nodes; nil when it has none.
 func readYAML(part yamlPart) (*node, error) {
-	text := part.text
 	if err := tooDeep(part); err != nil {
 		return nil, err
 	}
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.ParseBytes(withoutDirectives(part.text), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, yamlSyntax(err, part)
 	}
@@ -86,9 +85,6 @@ func readYAML(part yamlPart) (*node, error) {
 	var root *node
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
-			continue
-		}
-		if _, directive := doc.Body.(*ast.DirectiveNode); directive {
 			continue
 		}
 		if root != nil {
@@ -102,6 +98,22 @@ func readYAML(part yamlPart) (*node, error) {
 		return nil, nil
 	}
 	return root, nil
+}
+
+// withoutDirectives makes comments of lines like %YAML 1.2, which only stand
+// before the marker of a document and so end up in a part of their own.
+func withoutDirectives(text []byte) []byte {
+	if !bytes.HasPrefix(bytes.TrimLeft(text, "\r\n"), []byte("%")) {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for line := range bytes.Lines(text) {
+		if line[0] == '%' {
+			line = append([]byte("#"), line[1:]...)
+		}
+		out = append(out, line...)
+	}
+	return out
 }
 
 // tooDeep refuses what would make the parser's recursion exhaust the stack. It
