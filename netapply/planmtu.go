@@ -17,6 +17,10 @@ func (p *planner) planMTUs() map[string]int {
 			mtus[l.Name] = p.smallest(l.Name, mtus)
 		case l.MTU == 0 && l.Parent != "":
 			mtus[l.Name] = mtus[l.Parent]
+		case l.MTU == 0 && l.Kind == Physical && l.Master != "":
+			// What the interface has now may be what the bond gave it: asking it
+			// would make any change of the bond's MTU permanent.
+			mtus[l.Name] = bondMTU
 		case l.MTU == 0 && l.Kind == Physical && p.links[l.Name] != nil:
 			mtus[l.Name] = p.links[l.Name].MTU
 		default:

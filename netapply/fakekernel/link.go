@@ -91,7 +91,7 @@ func (k *Kernel) setLink(s netapply.SetLink) error {
 		}
 	}
 	if s.MAC != nil {
-		l.MAC = *s.MAC
+		k.setMAC(l, *s.MAC)
 	}
 	if s.MTU != nil {
 		if err := k.setMTU(l, *s.MTU); err != nil {
@@ -116,6 +116,16 @@ func (k *Kernel) setLink(s netapply.SetLink) error {
 		return k.setUp(l, *s.Up)
 	}
 	return nil
+}
+
+// setMAC changes a MAC, and those of VLANs, which have their parent's.
+func (k *Kernel) setMAC(l *link, mac netquorum.MAC) {
+	l.MAC = mac
+	for _, o := range k.links {
+		if o.Kind == netapply.VLAN && o.Parent == l.Name {
+			k.setMAC(o, mac)
+		}
+	}
 }
 
 func (k *Kernel) setMTU(l *link, mtu int) error {
