@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/netquorum/netquorum/fsm"
 )
 
-// Bounds of one log entry that holds several proposals.
+// Bounds of one batch of proposals, which becomes one log entry.
 const (
 	maxGroup      = 128
 	maxGroupBytes = 128 << 10
-	// maxInFlight entries may be on their way at once. With one, a proposal that
-	// just missed an entry would wait for two disk writes.
+	// maxInFlight batches may be on their way at once. With one, a proposal that
+	// just missed it would wait for two disk writes.
 	maxInFlight = 2
 )
 
@@ -28,17 +29,19 @@ var (
 	errMaybeAppended = errors.New("may have been appended")
 )
 
-// A group is the leader's queue of proposals. One goroutine takes all that wait
-// and makes them one log entry: many clients share one disk write, and a single
-// one waits for nobody.
+// A group is the queue of what is proposed on this filer, by its own clients and,
+// while it leads, by other filers. One goroutine takes all that wait and sends
+// them off together: as one log entry if this filer leads, as one request to the
+// leader if not. Many clients share one disk write, and a single one waits for
+// nobody.
 type group struct {
 	s      *Store
 	mu     sync.Mutex
 	queue  []*proposal
 	paused int           // while positive nothing is taken from the queue
-	flying int           // entries in flight
+	flying int           // batches on their way
 	wake   chan struct{} // holds one item when there may be something to do
-	idle   chan struct{} // closed when nothing is in flight; replaced when something is
+	idle   chan struct{} // closed when nothing is on its way; replaced when something is
 }
 
 type proposal struct {
@@ -55,13 +58,29 @@ func newGroup(s *Store) *group {
 	return g
 }
 
-// propose commits one encoded transaction while this filer leads.
-func (g *group) propose(ctx context.Context, encoded []byte) (fsm.Result, error) {
-	p := &proposal{encoded: encoded, done: make(chan struct{})}
+// propose commits encoded transactions, each by itself, and returns their
+// results in the same order. An error is about at least one of them.
+func (g *group) propose(ctx context.Context, encoded ...[]byte) ([]fsm.Result, error) {
+	ps := make([]*proposal, len(encoded))
+	for i, e := range encoded {
+		ps[i] = &proposal{encoded: e, done: make(chan struct{})}
+	}
 	g.mu.Lock()
-	g.queue = append(g.queue, p)
+	g.queue = append(g.queue, ps...)
 	g.mu.Unlock()
 	g.kick()
+	results := make([]fsm.Result, len(ps))
+	var errs []error
+	for i, p := range ps {
+		var err error
+		if results[i], err = g.answer(ctx, p); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return results, errors.Join(errs...)
+}
+
+func (g *group) answer(ctx context.Context, p *proposal) (fsm.Result, error) {
 	select {
 	case <-p.done:
 		return p.result, p.err
@@ -93,7 +112,7 @@ func (g *group) kick() {
 	}
 }
 
-// run proposes what waits until the store is closed.
+// run sends off what waits until the store is closed.
 func (g *group) run() {
 	var flights sync.WaitGroup
 	defer flights.Wait()
@@ -104,14 +123,41 @@ func (g *group) run() {
 			return
 		}
 		for batch := g.take(); len(batch) > 0; batch = g.take() {
-			n := g.s.node.Load()
-			future := n.raft.Apply(groupEntry(batch), 0)
-			flights.Go(func() { g.land(batch, n, future) })
+			encoded := make([][]byte, len(batch))
+			for i, p := range batch {
+				encoded[i] = p.encoded
+			}
+			commit := g.send(encoded)
+			flights.Go(func() { g.land(batch, commit) })
 		}
 	}
 }
 
-// take removes as many proposals from the queue as fit one entry.
+// send sends a batch off and returns how to wait for its results.
+func (g *group) send(encoded [][]byte) (commit func() ([]fsm.Result, error)) {
+	now := g.s.reigns.load()
+	switch now.leader {
+	case "":
+		return func() ([]fsm.Result, error) { return nil, fmt.Errorf("%w: %w", errNotAppended, errNoLeader) }
+	case g.s.o.ID:
+		n := g.s.node.Load()
+		future := n.raft.Apply(seal(entryApply, fsm.JoinEntry(encoded)), 0)
+		return func() ([]fsm.Result, error) { return g.s.outcome(n, future) }
+	}
+	return func() ([]fsm.Result, error) {
+		ctx, cancel := context.WithTimeout(now.ctx, forwardTimeout)
+		defer cancel()
+		var reply proposeReply
+		err := g.s.ask(ctx, now.leader, pathPropose, proposeRequest{encoded}, &reply)
+		return reply.Results, err
+	}
+}
+
+// forwardTimeout bounds one request to the leader to commit something. It is
+// long, because the end of the leader ends the request as well.
+const forwardTimeout = 15 * time.Second
+
+// take removes as many proposals from the queue as fit one batch.
 func (g *group) take() []*proposal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -145,17 +191,9 @@ func (g *group) take() []*proposal {
 	return batch
 }
 
-func groupEntry(batch []*proposal) []byte {
-	encoded := make([][]byte, len(batch))
-	for i, p := range batch {
-		encoded[i] = p.encoded
-	}
-	return seal(entryApply, fsm.JoinEntry(encoded))
-}
-
-// land waits for an entry and hands out the answers.
-func (g *group) land(batch []*proposal, n *node, future raft.ApplyFuture) {
-	results, err := g.s.outcome(n, future)
+// land waits for a batch and hands out the answers.
+func (g *group) land(batch []*proposal, commit func() ([]fsm.Result, error)) {
+	results, err := commit()
 	if err == nil && len(results) != len(batch) {
 		err = fmt.Errorf("%w: %d answers to %d transactions", errMaybeAppended, len(results), len(batch))
 	}

@@ -57,6 +57,7 @@ func newLab(t testing.TB, n int, adjust ...func(*Options)) *lab {
 		for _, a := range adjust {
 			a(&f.opts)
 		}
+		f.dir = f.opts.Dir
 		l.filers = append(l.filers, f)
 		l.open(f)
 	}
@@ -507,4 +508,3 @@ func (c *wire) Read(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 }
-

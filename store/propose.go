@@ -41,18 +41,15 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 		_, refused := fsm.DryRunEncoded(s.State(), encoded)
 		return refused, nil
 	}
-	var result fsm.Result
-	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {
-		if leader == s.o.ID {
-			result, err = s.group.propose(ctx, encoded)
-			return err
-		}
-		var reply proposeReply
-		err = s.ask(ctx, leader, pathPropose, proposeRequest{encoded}, &reply)
-		result = reply.Result
+	var results []fsm.Result
+	err = s.lead(ctx, func(ctx context.Context, _ netquorum.FilerID) (err error) {
+		results, err = s.group.propose(ctx, encoded)
 		return err
 	})
-	return result, err
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return results[0], nil
 }
 
 // retryPause is how long a leader that could not serve is left alone, unless

@@ -26,8 +26,8 @@ const (
 )
 
 type (
-	proposeRequest struct{ Transaction []byte }
-	proposeReply   struct{ Result fsm.Result }
+	proposeRequest struct{ Transactions [][]byte }
+	proposeReply   struct{ Results []fsm.Result }
 	indexReply     struct{ Index uint64 }
 	waitRequest    struct{ Index uint64 }
 	restoreRequest struct {
@@ -68,14 +68,16 @@ const maxRequest = 2 << 20
 func (s *Store) Handler() http.Handler {
 	mux := http.NewServeMux()
 	handle(mux, pathPropose, maxRequest, func(ctx context.Context, in proposeRequest) (out proposeReply, err error) {
-		// A transaction that cannot be decoded would stop every filer.
-		if _, err := fsm.DecodeTransaction(in.Transaction); err != nil {
-			return out, err
+		// One that cannot be decoded would stop every filer.
+		for _, t := range in.Transactions {
+			if _, err := fsm.DecodeTransaction(t); err != nil {
+				return out, err
+			}
 		}
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		out.Result, err = s.group.propose(ctx, in.Transaction)
+		out.Results, err = s.group.propose(ctx, in.Transactions...)
 		return out, err
 	})
 	handle(mux, pathReadIndex, maxRequest, func(ctx context.Context, _ empty) (out indexReply, err error) {
@@ -93,7 +95,8 @@ func (s *Store) Handler() http.Handler {
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		out.Result, err = s.restoreHere(ctx, in.ID, in.Payload)
+		result, err := s.restoreHere(ctx, in.ID, in.Payload)
+		out.Results = []fsm.Result{result}
 		return out, err
 	})
 	handle(mux, pathAdd, maxRequest, func(ctx context.Context, in memberRequest) (out empty, err error) {

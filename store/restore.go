@@ -42,9 +42,14 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 			return err
 		}
 		var reply proposeReply
-		err = s.ask(ctx, leader, pathRestore, restoreRequest{t.ID, payload}, &reply)
-		result = reply.Result
-		return err
+		if err := s.ask(ctx, leader, pathRestore, restoreRequest{t.ID, payload}, &reply); err != nil {
+			return err
+		}
+		if len(reply.Results) != 1 {
+			return fmt.Errorf("%w: restore was answered with %d results", errMaybeAppended, len(reply.Results))
+		}
+		result = reply.Results[0]
+		return nil
 	})
 	if err == nil && result.Refusal != nil {
 		return 0, result.Refusal
