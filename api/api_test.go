@@ -52,7 +52,7 @@ var testMAC = netquorum.MAC{0, 7, 0x34, 4, 0x12, 0xe}
 
 // start serves a backend on a real socket and returns a client of it and the
 // socket's path.
-func start(t *testing.T, b api.Backend) (*api.Client, string) {
+func start(t testing.TB, b api.Backend) (*api.Client, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "api.sock")
 	l, err := api.Listen(path, 0o600)

@@ -87,7 +87,7 @@ func makeOpenAPI(t *testing.T) []byte {
 		}
 		paths[path][strings.ToLower(rt.method)] = g.operation(rt)
 	}
-	problem := g.content(Error{}, []string{typeProblem})
+	problem := g.content(Error{}, []string{typeProblem}, false)
 	doc := map[string]any{
 		"openapi": "3.1.0",
 		"info": map[string]any{
@@ -133,12 +133,12 @@ func (g *generator) operation(rt route) map[string]any {
 		op["parameters"] = params
 	}
 	if rt.body != nil {
-		op["requestBody"] = map[string]any{"required": true, "content": g.content(rt.body, rt.bodyTypes)}
+		op["requestBody"] = map[string]any{"required": true, "content": g.content(rt.body, rt.bodyTypes, true)}
 	}
 	done := map[string]any{"description": "Done."}
 	code := http.StatusNoContent
 	if rt.reply != nil {
-		done["content"] = g.content(rt.reply, rt.replyTypes)
+		done["content"] = g.content(rt.reply, rt.replyTypes, false)
 		code = http.StatusOK
 	}
 	op["responses"] = map[string]any{fmt.Sprint(code): done, "default": map[string]any{"$ref": "#/components/responses/Problem"}}
@@ -154,19 +154,19 @@ func operationID(rt route) string {
 	return id
 }
 
-func (g *generator) content(v any, kinds []string) map[string]any {
+func (g *generator) content(v any, kinds []string, strict bool) map[string]any {
 	if kinds == nil {
 		kinds = []string{typeJSON}
 	}
 	out := map[string]any{}
 	for _, kind := range kinds {
-		out[kind] = map[string]any{"schema": g.schema(reflect.TypeOf(v))}
+		out[kind] = map[string]any{"schema": g.schema(reflect.TypeOf(v), strict)}
 	}
 	return out
 }
 
 // schema returns the type's schema and keeps those that it refers to.
-func (g *generator) schema(t reflect.Type) any {
+func (g *generator) schema(t reflect.Type, strict bool) any {
 	switch t {
 	case reflect.TypeFor[schema]():
 		return map[string]any{"type": "object"}
@@ -177,10 +177,12 @@ func (g *generator) schema(t reflect.Type) any {
 		return map[string]any{"$ref": "#/components/schemas/Document"}
 	}
 	r := &jsonschema.Reflector{
-		Anonymous:     true,
-		Mapper:        g.special,
-		Namer:         g.name,
-		LookupComment: func(t reflect.Type, field string) string { return g.comments[commentKey(t.PkgPath(), t.Name(), field)] },
+		// A later version may answer with more than this one's document says.
+		AllowAdditionalProperties: !strict,
+		Anonymous:                 true,
+		Mapper:                    g.special,
+		Namer:                     g.name,
+		LookupComment:             func(t reflect.Type, field string) string { return g.comments[commentKey(t.PkgPath(), t.Name(), field)] },
 	}
 	text, err := json.Marshal(r.ReflectFromType(t))
 	if err != nil {
@@ -193,7 +195,9 @@ func (g *generator) schema(t reflect.Type) any {
 	}
 	defs, _ := out["$defs"].(map[string]any)
 	for name, def := range defs {
-		g.schemas[name] = def
+		if g.schemas[name] == nil || strict { // what is in a request is strict in an answer too
+			g.schemas[name] = def
+		}
 	}
 	delete(out, "$defs")
 	delete(out, "$schema")
@@ -230,7 +234,7 @@ func (g *generator) document() {
 			panic(err)
 		}
 		kinds = append(kinds, string(k))
-		specs = append(specs, g.schema(reflect.TypeOf(spec).Elem()))
+		specs = append(specs, g.schema(reflect.TypeOf(spec).Elem(), true))
 	}
 	g.schemas["Document"] = map[string]any{
 		"type":        "object",

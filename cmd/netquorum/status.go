@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
 )
 
@@ -54,8 +55,8 @@ func (t *tool) showStatus(st api.Status, now time.Time) error {
 	}
 	filers := newTable("FILER", "ROLE", "STATE", "REVISION", "APPLIED", "CACHED", "HASH", "BOOT CACHE", "SEEN")
 	for _, f := range st.Filers {
-		filers.row(f.Name, string(f.Role), string(f.State), fmt.Sprint(f.Committed), fmt.Sprint(f.Applied),
-			fmt.Sprint(f.Cached), shortHash(f.StateHash), bootCache(f.BootCache), ago(f.Seen, now))
+		filers.row(f.Name, string(f.Role), string(f.State), number(f.Committed), number(f.Applied),
+			number(f.Cached), shortHash(f.StateHash), bootCache(f.BootCache), ago(f.Seen, now))
 	}
 	t.printf("\n")
 	if err := filers.write(t.out); err != nil {
@@ -150,7 +151,7 @@ func (t *tool) showFiler(f api.FilerStatus, now time.Time) error {
 	t.printf("id %s\n", nameOr(string(f.ID), "none"))
 	t.printf("revision %d, applied %d, cached %d, state %s\n", f.Committed, f.Applied, f.Cached, nameOr(f.StateHash, "unknown"))
 	for _, c := range f.BootCache {
-		t.printf("boot cache %s: %s, revision %d%s\n", c.File, c.State, c.Revision, prefixed(", ", c.Detail))
+		t.printf("boot cache %s: %s\n", c.File, joinNonEmpty(c.State, prefixed("revision ", number(c.Revision)), c.Detail))
 	}
 	if f.Lease != nil {
 		t.printf("lease: %s\n", leaseText(*f.Lease, now))
@@ -252,7 +253,8 @@ func ago(at *time.Time, now time.Time) string {
 
 func shortHash(h string) string { return h[:min(len(h), 8)] }
 
-func number(n int) string {
+// number leaves out a zero, which means that nothing is known.
+func number[N int | netquorum.Revision](n N) string {
 	if n == 0 {
 		return ""
 	}
