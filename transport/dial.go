@@ -25,10 +25,9 @@ var (
 )
 
 // A DialError lists what was tried in vain to reach a filer. errors.Is and
-// errors.As look into every attempt.
+// errors.As look into every attempt. It comes inside a *net.OpError whose Op is
+// "dial", which tells callers that nothing was sent.
 type DialError struct {
-	Filer    netquorum.FilerID
-	Service  Service
 	Attempts []AttemptError
 	Err      error // what ended the trying before the candidates did, if anything
 }
@@ -39,8 +38,15 @@ type AttemptError struct {
 	Err      error
 }
 
-func (e AttemptError) Error() string { return e.Endpoint + ": " + e.Err.Error() }
 func (e AttemptError) Unwrap() error { return e.Err }
+
+func (e AttemptError) Error() string {
+	err := e.Err
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		err = op.Err // its own text would name the address once more
+	}
+	return e.Endpoint + ": " + err.Error()
+}
 
 func (e *DialError) Error() string {
 	parts := []string{}
@@ -50,7 +56,7 @@ func (e *DialError) Error() string {
 	if e.Err != nil {
 		parts = append(parts, e.Err.Error())
 	}
-	return fmt.Sprintf("cannot reach filer %s for %s: %s", e.Filer, e.Service, strings.Join(parts, "; "))
+	return strings.Join(parts, "; ")
 }
 
 func (e *DialError) Unwrap() []error {
@@ -64,13 +70,19 @@ func (e *DialError) Unwrap() []error {
 	return out
 }
 
-// Timeout makes a DialError a net.Error where the last word was a time-out.
-func (e *DialError) Timeout() bool {
-	return errors.Is(e, context.DeadlineExceeded)
-}
+// Timeout is what the surrounding net.OpError asks for.
+func (e *DialError) Timeout() bool { return errors.Is(e, context.DeadlineExceeded) }
 
-// Temporary completes net.Error; a filer that cannot be reached may come back.
-func (e *DialError) Temporary() bool { return true }
+// A filerAddr names a filer where package net wants an address.
+type filerAddr netquorum.FilerID
+
+func (filerAddr) Network() string  { return "tcp" }
+func (a filerAddr) String() string { return string(a) }
+
+// notSent wraps an error before which nothing was sent to the filer.
+func notSent(id netquorum.FilerID, s Service, err error) error {
+	return &net.OpError{Op: "dial", Net: string(s), Addr: filerAddr(id), Err: err}
+}
 
 // Dial connects to a service of a filer. It tries the filer's endpoints one
 // beside the other, a moment apart, the last one that worked first, and returns
@@ -159,13 +171,14 @@ func (d *dialer) dial(ctx context.Context, id netquorum.FilerID, s Service) (*tl
 	conn, err := d.race(ctx, id, s)
 	if err != nil {
 		e.count.dialsFailed.Add(1)
+		return nil, notSent(id, s, err)
 	}
-	return conn, err
+	return conn, nil
 }
 
 func (d *dialer) race(ctx context.Context, id netquorum.FilerID, s Service) (*tls.Conn, error) {
 	e := d.endpoint
-	failed := &DialError{Filer: id, Service: s}
+	failed := &DialError{}
 	identity := e.cfg.Identity()
 	candidates := d.candidates(id)
 	switch {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -539,4 +538,3 @@ func TestCloseDoesNotWaitForAJoiner(t *testing.T) {
 }
 
 var _ transport.Joining = (*registry)(nil)
-var _ net.Error = (*transport.DialError)(nil)

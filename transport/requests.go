@@ -34,7 +34,8 @@ func onlyHTTP2() *http.Protocols {
 // http://<filer id>/path. Requests to one filer share one connection, which is
 // made when needed. Bound each request by its context.
 //
-// A GET or HEAD whose connection turns out to be dead is sent again, once, on a
+// An error that holds a *net.OpError with the Op "dial" came before anything was
+// sent. A GET or HEAD whose connection turns out to be dead is sent again, once, on a
 // new connection. Any other request is not: it may have been carried out.
 func (e *Endpoint) Client() *http.Client { return e.client }
 
@@ -115,7 +116,7 @@ func (c *requestClient) get(ctx context.Context, id netquorum.FilerID) (conn *ht
 		l = &lane{ready: make(chan struct{})}
 		if !c.endpoint.start(func() { c.dial(l, id) }) {
 			c.mu.Unlock()
-			return nil, false, net.ErrClosed
+			return nil, false, notSent(id, ServiceRequests, net.ErrClosed)
 		}
 		c.lanes[id] = l
 	}
@@ -124,7 +125,7 @@ func (c *requestClient) get(ctx context.Context, id netquorum.FilerID) (conn *ht
 	case <-l.ready:
 		return l.conn, kept, l.err
 	case <-ctx.Done():
-		return nil, false, ctx.Err()
+		return nil, false, notSent(id, ServiceRequests, ctx.Err())
 	}
 }
 

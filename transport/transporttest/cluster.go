@@ -123,3 +123,5 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+var _ transport.Resolver = (*Cluster)(nil)
