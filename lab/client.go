@@ -78,12 +78,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // setSysctls writes settings below /proc/sys in a node, such as
 // net/ipv4/ip_forward.
 func setSysctls(n *node, settings map[string]string) error {
-	fd, err := n.Init.open()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return inside(fd, func() error {
+	return n.enter(func() error {
 		for name, value := range settings {
 			// A kernel without IPv6 has no settings for it.
 			err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o644)

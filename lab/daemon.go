@@ -28,12 +28,7 @@ func (l *Lab) startDaemon(n *node, name string) error {
 	cmd := Command(context.Background(), l.options.Command[0], l.options.Command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	fd, err := n.Init.open()
-	if err != nil {
-		return fmt.Errorf("%s is switched off", name)
-	}
-	defer unix.Close(fd)
-	if err := inside(fd, cmd.Start); err != nil {
+	if err := n.enter(cmd.Start); err != nil {
 		return fmt.Errorf("%s: start the daemon: %w", name, err)
 	}
 	go cmd.Wait() // reaps it; how it ended is in its log

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,30 +27,32 @@ func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 	return cmd
 }
 
-// Start starts a command in a node. The caller has to Wait for it.
-func (l *Lab) Start(node string, cmd *exec.Cmd) error {
-	s, err := l.load()
-	if err != nil {
-		return err
+// Start starts a command in a node. The function that it returns waits for the
+// command's end and tells how it ended, any number of times.
+//
+// The command is reaped as soon as it ends, whether anybody waits or not: a
+// node without power would otherwise wait for that. So give it an io.Pipe
+// rather than read from its StdoutPipe, which ends with it.
+func (l *Lab) Start(node string, cmd *exec.Cmd) (wait func() error, err error) {
+	if err := l.enter(node, cmd.Start); err != nil {
+		return nil, err
 	}
-	n, err := s.node(node)
-	if err != nil {
-		return err
-	}
-	fd, err := n.Init.open()
-	if err != nil {
-		return fmt.Errorf("%s is switched off; netquorum-lab start %s switches it on", node, node)
-	}
-	defer unix.Close(fd)
-	return inside(fd, cmd.Start)
+	ended := make(chan struct{})
+	var how error
+	go func() {
+		how = cmd.Wait()
+		close(ended)
+	}()
+	return func() error { <-ended; return how }, nil
 }
 
 // Run runs a command in a node.
 func (l *Lab) Run(node string, cmd *exec.Cmd) error {
-	if err := l.Start(node, cmd); err != nil {
+	wait, err := l.Start(node, cmd)
+	if err != nil {
 		return err
 	}
-	return cmd.Wait()
+	return wait()
 }
 
 // Exec runs a command in a node and returns what it wrote to its standard
@@ -64,9 +67,21 @@ func (l *Lab) Exec(ctx context.Context, node, name string, arg ...string) (strin
 	return out.String(), nil
 }
 
-// inside calls do on a thread in all namespaces of the process behind the
-// descriptor. Processes that do starts are in them too.
-func inside(pidfd int, do func() error) error {
+// enter calls do on a thread in all namespaces of the node. Processes that do
+// starts are in them too.
+func (n *node) enter(do func() error) error {
+	pidfd, err := n.Init.open()
+	if err != nil {
+		return errors.New("it is switched off")
+	}
+	defer unix.Close(pidfd)
+	// The node's root need not be the root of its mount namespace: this machine
+	// may itself live in a chroot.
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", n.Init.PID), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("its root directory: %w", err)
+	}
+	defer unix.Close(root)
 	done := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with this goroutine, since there is
@@ -80,7 +95,13 @@ func inside(pidfd int, do func() error) error {
 			}
 			const all = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS
 			if err := unix.Setns(pidfd, all); err != nil {
-				return fmt.Errorf("enter the node: %w", err)
+				return fmt.Errorf("enter its namespaces: %w", err)
+			}
+			if err := unix.Fchdir(root); err != nil {
+				return fmt.Errorf("enter its root directory: %w", err)
+			}
+			if err := unix.Chroot("."); err != nil {
+				return fmt.Errorf("enter its root directory: %w", err)
 			}
 			return do()
 		}()
@@ -88,9 +109,8 @@ func inside(pidfd int, do func() error) error {
 	return <-done
 }
 
-// WriteFile writes a file as a node sees it, so that /run and /var/lib are the
-// node's own.
-func (l *Lab) WriteFile(node, path string, data []byte) error {
+// enter calls do on a thread in all namespaces of the named node.
+func (l *Lab) enter(node string, do func() error) error {
 	s, err := l.load()
 	if err != nil {
 		return err
@@ -99,10 +119,14 @@ func (l *Lab) WriteFile(node, path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	fd, err := n.Init.open()
-	if err != nil {
-		return fmt.Errorf("%s is switched off", node)
+	if !n.Init.alive() {
+		return fmt.Errorf("%s is switched off; netquorum-lab start %s switches it on", node, node)
 	}
-	defer unix.Close(fd)
-	return inside(fd, func() error { return os.WriteFile(path, data, 0o600) })
+	return n.enter(do)
+}
+
+// WriteFile writes a file as a node sees it, so that /run and /var/lib are the
+// node's own.
+func (l *Lab) WriteFile(node, path string, data []byte) error {
+	return l.enter(node, func() error { return os.WriteFile(path, data, 0o600) })
 }

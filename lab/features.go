@@ -26,6 +26,9 @@ const (
 	Cables        Feature = "veth"
 )
 
+// Features lists all of them.
+var Features = []Feature{Bonding, VLAN, VRF, MACVLAN, VLANFiltering, Bridges, Cables}
+
 // Needs lists what the topology needs of the kernel.
 func (t *Topology) Needs() []Feature {
 	needs := []Feature{Cables, Bridges}

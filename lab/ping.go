@@ -13,7 +13,6 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
-	"golang.org/x/sys/unix"
 )
 
 // A Pinger sends echo requests from a node to an address at a fixed pace, and
@@ -44,19 +43,6 @@ type PingReport struct {
 
 // Ping starts to ping an address from a node. Close ends it.
 func (l *Lab) Ping(node string, target netip.Addr, pace time.Duration) (*Pinger, error) {
-	s, err := l.load()
-	if err != nil {
-		return nil, err
-	}
-	n, err := s.node(node)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := n.Init.open()
-	if err != nil {
-		return nil, fmt.Errorf("%s is switched off", node)
-	}
-	defer unix.Close(fd)
 	network, local := "ip4:icmp", "0.0.0.0"
 	if target.Is6() {
 		network, local = "ip6:ipv6-icmp", "::"
@@ -64,7 +50,7 @@ func (l *Lab) Ping(node string, target netip.Addr, pace time.Duration) (*Pinger,
 	p := &Pinger{target: target, id: os.Getpid() & 0xffff, pace: pace, answered: map[int]bool{}, news: make(chan struct{})}
 	// A socket belongs to the network namespace that it was made in, whichever
 	// thread uses it later.
-	err = inside(fd, func() (err error) {
+	err := l.enter(node, func() (err error) {
 		p.conn, err = icmp.ListenPacket(network, local)
 		return err
 	})

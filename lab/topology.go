@@ -85,6 +85,9 @@ func ParseTopology(name string, data []byte) (*Topology, error) {
 	if err != nil {
 		return nil, syntaxError(name, err)
 	}
+	if err := plain(name, file); err != nil {
+		return nil, err
+	}
 	t := &Topology{source: data}
 	if err := yaml.UnmarshalWithOptions(data, t, yaml.Strict()); err != nil {
 		return nil, syntaxError(name, err)

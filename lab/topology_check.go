@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -185,6 +186,33 @@ func (c *topologyChecker) port(t *Topology, path string, m Machine, p Port, lags
 	if first.port.Untagged != p.Untagged || !slices.Equal(first.port.Tagged, p.Tagged) {
 		c.add(path+".lag", "the ports of LAG %s must have the same VLANs", p.LAG)
 	}
+}
+
+// plain refuses YAML's tags, anchors and aliases: a topology needs none, and the
+// decoder does not survive all of them.
+func plain(name string, file *ast.File) error {
+	v := &plainVisitor{}
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			ast.Walk(v, doc.Body)
+		}
+	}
+	if v.odd == nil {
+		return nil
+	}
+	return fmt.Errorf("%s:%d: a topology has no place for a YAML %s", name, firstLine(v.odd), strings.ToLower(v.odd.Type().String()))
+}
+
+type plainVisitor struct{ odd ast.Node }
+
+func (v *plainVisitor) Visit(n ast.Node) ast.Visitor {
+	switch n.(type) {
+	case *ast.TagNode, *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode, *ast.DirectiveNode:
+		if v.odd == nil {
+			v.odd = n
+		}
+	}
+	return v
 }
 
 // syntaxError puts the file's name and the line in front of what the YAML

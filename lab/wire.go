@@ -241,11 +241,11 @@ func setVLANs(k kernelSide, link netlink.Link, p Port) error {
 		}
 	}
 	for _, v := range p.Tagged {
-		first, last := uint16(v), uint16(v)
+		add := func() error { return k.BridgeVlanAdd(link, uint16(v), false, false, false, true) }
 		if v == allVLANs[0] {
-			first, last = 2, 4094
+			add = func() error { return k.BridgeVlanAddRange(link, 2, 4094, false, false, false, true) }
 		}
-		if err := k.BridgeVlanAddRange(link, first, last, false, false, false, true); err != nil {
+		if err := add(); err != nil {
 			return err
 		}
 	}
