@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/netquorum/netquorum/netapply"
+	"golang.org/x/sys/unix"
 )
 
 const namespaceEnv = "NQ_NETAPPLY_NAMESPACE"
@@ -19,6 +20,15 @@ const namespaceEnv = "NQ_NETAPPLY_NAMESPACE"
 func inNamespace(t *testing.T, features ...string) bool {
 	t.Helper()
 	if os.Getenv(namespaceEnv) == t.Name() {
+		// Namespaces that the test makes by name stay among its own mounts.
+		for _, err := range []error{
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		run(t, "ip", "link", "set", "lo", "up")
 		return true
 	}

@@ -36,12 +36,12 @@ const (
 func (w *wanter) filerRouting(own carriers, policy *netquorum.Routes) {
 	r := newRoutes()
 	for _, c := range own {
-		r.connected(MainTable, c)
+		r.connected(MainTable, c, true)
 	}
 	r.policy(MainTable, own, carrier{}, policy)
 	for _, c := range own {
 		table := w.tables[tableKey{w.self.Fold(), c.alias}]
-		r.connected(table, c)
+		r.connected(table, c, false)
 		r.policy(table, carriers{c}, c, policy)
 		w.out.Rules = append(w.out.Rules, sourceRules(c, table)...)
 	}
@@ -117,19 +117,20 @@ func (r *routes) add(route Route) bool {
 
 // all fills a table with everything an owner can reach.
 func (r *routes) all(table uint32, own carriers, prefer carrier, policy *netquorum.Routes) {
-	if prefer.link != "" {
-		r.connected(table, prefer)
+	whole := prefer.link == "" // a VRF's
+	if !whole {
+		r.connected(table, prefer, false)
 	}
 	for _, c := range own {
 		if c.link != prefer.link {
-			r.connected(table, c)
+			r.connected(table, c, whole)
 		}
 	}
 	r.policy(table, own, prefer, policy)
 	for _, six := range []bool{false, true} {
 		// Rules lead to a link's table only from its addresses' families; sockets
 		// bound to a VRF may try either.
-		if prefer.link == "" || own.has(six) {
+		if whole || own.has(six) {
 			r.add(Route{Table: table, To: defaultFor(six), Metric: lastMetric, Unreachable: true})
 		}
 	}
@@ -142,13 +143,14 @@ func (cs carriers) has(six bool) bool {
 	})
 }
 
-// connected adds the routes to the subnets of a link.
-func (r *routes) connected(table uint32, c carrier) {
+// connected adds the routes to the subnets of a link. With source they also say
+// which address to use for packets that have none yet, as the kernel's own do;
+// in IPv6 the choice is by the longest common prefix anyway, and what a rule
+// sent to a table has its source.
+func (r *routes) connected(table uint32, c carrier, source bool) {
 	for _, p := range c.prefixes {
 		route := Route{Table: table, To: p.Masked(), Link: c.link, Metric: connectedMetric}
-		if p.Addr().Is4() {
-			// As the kernel does for its own; in IPv6 source selection is by the
-			// longest common prefix anyway.
+		if source && p.Addr().Is4() {
 			route.Source = p.Addr()
 		}
 		for !r.add(route) {

@@ -3,6 +3,7 @@ package fakekernel
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/netquorum/netquorum/netapply"
 	"golang.org/x/sys/unix"
@@ -82,11 +83,23 @@ func (k *Kernel) addRoute(s netapply.AddRoute) error {
 	if r.Via.IsValid() && !r.OnLink && !k.reaches(r) {
 		return refuse(unix.ENETUNREACH, "gateway %s is in no subnet of %s in table %d", r.Via, r.Link, r.Table)
 	}
-	if r.Source.IsValid() && !slices.ContainsFunc(k.addresses, func(a netapply.ObservedAddress) bool { return a.Prefix.Addr() == r.Source }) {
+	if r.Source.IsValid() && !k.isLocal(r.Source, r.Table) {
 		return refuse(unix.EINVAL, "source %s is not here", r.Source)
 	}
 	k.routes = append(k.routes, route{r, false})
 	return nil
+}
+
+// isLocal reports whether a route of the table may name the address as source:
+// addresses on members of a VRF are known in its table only.
+func (k *Kernel) isLocal(addr netip.Addr, table uint32) bool {
+	return slices.ContainsFunc(k.addresses, func(a netapply.ObservedAddress) bool {
+		if a.Prefix.Addr() != addr {
+			return false
+		}
+		m := k.links[k.links[a.Link].Master]
+		return m == nil || m.Kind != netapply.VRF || m.Options["table"] == strconv.FormatUint(uint64(table), 10)
+	})
 }
 
 // reaches reports whether a connected route of the table, or of the main one,
