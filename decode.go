@@ -141,6 +141,9 @@ func (d *decoder) text(n *node, v reflect.Value, u encoding.TextUnmarshaler, fie
 		d.fail(n.at, field, "needs a string, not %s; put it in quotes", n.kind)
 		return
 	}
+	if n.text == "" { // how a value that is missing is written; the rules ask for it
+		return
+	}
 	switch v.Type() {
 	case prefixType:
 		p, err := parsePrefix(n.text)

@@ -3,6 +3,7 @@ package netquorum
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -12,15 +13,44 @@ import (
 	"pgregory.net/rapid"
 )
 
+var formats = map[string]func([]Document) ([]byte, error){
+	"YAML": func(d []Document) ([]byte, error) { return FormatYAML(slices.Values(d)) },
+	"JSON": func(d []Document) ([]byte, error) { return FormatJSONLines(slices.Values(d)) },
+}
+
+// How a dump looks is what people have in their files and version control.
+func TestYAMLLooksTheSame(t *testing.T) {
+	docs := slices.Collect(acceptance(t).Documents())
+	docs = append(docs, parse(t, `
+kind: Record
+name: nfs/exports
+spec: {type: nfs, data: {text: "a\nb", number: 1.50, none: null, list: [], nested: [[1, [2]], {a: b, c: []}], words: [yes, "1", plain, "two words"]}}
+`)...)
+	got, err := FormatYAML(slices.Values(docs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "testdata/acceptance.formatted.yaml"
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("YAML (-want +got):\n%s", diff)
+	}
+}
+
 // What is written as YAML or JSON is read as the same, and written the same
 // again: a dump of a restored dump is the dump.
 func TestDocumentsSurviveBeingWrittenAndRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		docs := rapid.SliceOfN(rapid.Custom(drawAnyDocument), 1, 5).Draw(t, "documents")
-		for name, format := range map[string]func([]Document) ([]byte, error){
-			"YAML": func(d []Document) ([]byte, error) { return FormatYAML(slices.Values(d)) },
-			"JSON": func(d []Document) ([]byte, error) { return FormatJSONLines(slices.Values(d)) },
-		} {
+		for name, format := range formats {
 			text, err := format(docs)
 			if err != nil {
 				t.Fatal(err)

@@ -73,7 +73,13 @@ func splitYAML(data []byte) []yamlPart {
 }
 
 // readYAML turns the text of one document into nodes; nil when it has none.
-func readYAML(part yamlPart) (*node, error) {
+func readYAML(part yamlPart) (root *node, err error) {
+	// What the parser does not expect must not end the daemon.
+	defer func() {
+		if p := recover(); p != nil {
+			root, err = nil, &jsonError{place{part.line, 1}, fmt.Sprintf("YAML: the parser gave up: %v", p)}
+		}
+	}()
 	if err := tooDeep(part); err != nil {
 		return nil, err
 	}
@@ -82,7 +88,6 @@ func readYAML(part yamlPart) (*node, error) {
 		return nil, yamlSyntax(err, part)
 	}
 	r := &yamlReader{line: part.line - 1, anchors: map[string]ast.Node{}, open: map[string]bool{}}
-	var root *node
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
 			continue
