@@ -1,0 +1,8 @@
+// Package e2e has no code. Its tests drive the real binary in labs of network
+// namespaces.
+//
+// Those named TestLab run on this machine's kernel and need root. Those named
+// TestVM need a kernel with bonding, VLANs and VRFs, which test/vm/vm-exec has;
+// NQ_BIN names a directory with a netquorum that is built already, because
+// compiling in an emulated machine takes for ever.
+package e2e
