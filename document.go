@@ -40,6 +40,11 @@ func (k Kind) Machine() bool {
 	return k == KindMember || k == KindPlacement || k == KindToken
 }
 
+// Network reports whether documents of the kind concern the network: kernels
+// follow them and boot caches hold them. Records mean nothing here, and tokens
+// are of no use without a quorum.
+func (k Kind) Network() bool { return k != KindRecord && k != KindToken }
+
 // A Revision is the raft index of a committed transaction. Zero means none.
 type Revision uint64
 

@@ -214,6 +214,6 @@ func (b backend) Watch(ctx context.Context, from netquorum.Revision) iter.Seq2[a
 
 // touchesKernel reports whether a transaction has documents that kernels follow.
 func touchesKernel(t fsm.Transaction) bool {
-	return slices.ContainsFunc(t.Puts, func(p fsm.Put) bool { return p.Document.Kind != netquorum.KindRecord }) ||
-		slices.ContainsFunc(t.Deletes, func(d fsm.Delete) bool { return d.Key.Kind != netquorum.KindRecord })
+	return slices.ContainsFunc(t.Puts, func(p fsm.Put) bool { return p.Document.Kind.Network() }) ||
+		slices.ContainsFunc(t.Deletes, func(d fsm.Delete) bool { return d.Key.Kind.Network() })
 }

@@ -190,7 +190,7 @@ func (m *member) watch(ctx context.Context) error {
 		changed := m.store.Changed()
 		s := m.store.State()
 		if now := s.Revision(); now != seen {
-			if concernsKernel(s, seen) {
+			if seen == 0 || s.NetworkChanged(seen) {
 				m.network.Store(uint64(now))
 				m.endpoint.Recheck()
 				m.follower.Wake()
@@ -207,22 +207,6 @@ func (m *member) watch(ctx context.Context) error {
 			return store.ErrNotMember
 		}
 	}
-}
-
-// concernsKernel reports whether anything but records and tokens changed since a
-// revision. What the history does not tell counts as a change.
-func concernsKernel(s *fsm.State, since netquorum.Revision) bool {
-	if since == 0 || since+1 < s.Oldest() {
-		return true
-	}
-	for c := range s.History(since+1, 0) {
-		for _, d := range c.Documents {
-			if d.Key.Kind != netquorum.KindRecord && d.Key.Kind != netquorum.KindToken {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (m *member) reporter() *reporter {

@@ -96,6 +96,23 @@ func (s *State) History(from, to netquorum.Revision) iter.Seq[Change] {
 	}
 }
 
+// NetworkChanged reports whether a transaction after the revision changed a
+// document that concerns the network. What the history does not tell any more
+// counts as a change.
+func (s *State) NetworkChanged(since netquorum.Revision) bool {
+	if since+1 < s.Oldest() {
+		return true
+	}
+	for c := range s.History(since+1, 0) {
+		for _, d := range c.Documents {
+			if d.Key.Kind.Network() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // newPast weighs a change that is complete.
 func newPast(c *Change) (*past, error) {
 	var scratch [1024]byte // most changes fit

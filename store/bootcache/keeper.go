@@ -23,7 +23,10 @@ type Keeper struct {
 	about  Boot          // who the filer is
 	retry  time.Duration // how soon a failed write is tried again
 
-	written []netquorum.Document // what both copies hold; used by Run only
+	// Used by Run only.
+	written []netquorum.Document // what both copies hold
+	floor   netquorum.Revision   // the revision of what was found in the cache
+	seen    netquorum.Revision   // the newest revision that both copies stand for
 
 	mu     sync.Mutex
 	status KeeperStatus
@@ -48,6 +51,9 @@ func NewKeeper(c *Cache, s Source, cluster string, filer netquorum.FilerID, name
 		status: KeeperStatus{Copies: copies}, next: make(chan struct{}),
 	}
 	sound := copies[0].State == OK && copies[1].State == OK && copies[0].Revision == copies[1].Revision
+	if b.Cluster == cluster && b.Filer == filer {
+		k.floor = b.Revision
+	}
 	if sound && b.Cluster == cluster && b.Filer == filer && b.Name == name {
 		k.written = b.Documents // the first write would change nothing
 	}
@@ -76,19 +82,16 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // keep brings the cache up to the state.
 func (k *Keeper) keep(s *fsm.State) error {
-	if s.Revision() == 0 {
-		return nil // nothing is known yet, and the cache may know more
+	if s.Revision() == 0 || s.Revision() < k.floor {
+		return nil // the log is being replayed, and the cache knows more
 	}
-	docs := Documents(s.Config())
-	b := k.about
-	b.Revision, b.Documents = s.Revision(), docs
 	next := KeeperStatus{Copies: k.Status().Copies}
 	var err error
-	if k.written == nil || !equal(docs, k.written) {
-		if err = k.cache.Save(b); err == nil {
-			k.written = docs
-		}
-		_, next.Copies, _ = k.cache.Load()
+	if k.seen == 0 || s.NetworkChanged(k.seen) {
+		err = k.save(s, &next)
+	}
+	if err == nil {
+		k.seen = s.Revision()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -100,6 +103,22 @@ func (k *Keeper) keep(s *fsm.State) error {
 	k.status = next
 	close(k.next)
 	k.next = make(chan struct{})
+	return err
+}
+
+// save writes both copies unless they hold the state's documents already.
+func (k *Keeper) save(s *fsm.State, next *KeeperStatus) error {
+	docs := Documents(s.Config())
+	if k.written != nil && equal(docs, k.written) {
+		return nil
+	}
+	b := k.about
+	b.Revision, b.Documents = s.Revision(), docs
+	err := k.cache.Save(b)
+	if err == nil {
+		k.written = docs
+	}
+	_, next.Copies, _ = k.cache.Load()
 	return err
 }
 
@@ -132,7 +151,7 @@ func (k *Keeper) Wait(ctx context.Context, r netquorum.Revision) error {
 func Documents(c netquorum.Config) []netquorum.Document {
 	docs := []netquorum.Document{}
 	for _, kind := range netquorum.Kinds {
-		if kind == netquorum.KindRecord || kind == netquorum.KindToken {
+		if !kind.Network() {
 			continue
 		}
 		for d := range c.All(kind) {
