@@ -21,6 +21,7 @@ const partSize = 256 << 10
 // replicated state, and immutable: a snapshot may hold an old one.
 type assembly struct {
 	id    string
+	kind  byte // of the whole entry
 	total int
 	parts [][]byte
 }
@@ -29,48 +30,45 @@ type assembly struct {
 // entry was begun, or a leader stopped in the middle of this one.
 var errPartLost = errors.New("a large entry was interrupted by another one")
 
-// split cuts a large entry, kind first, into sealed parts.
+// split cuts the payload of a large entry into sealed parts.
 func split(id string, kind byte, payload []byte) [][]byte {
-	pieces := slices.Collect(slices.Chunk(append([]byte{kind}, payload...), partSize))
-	sealed := make([][]byte, len(pieces))
-	for i, piece := range pieces {
+	total := (len(payload) + partSize - 1) / partSize
+	sealed := make([][]byte, 0, total)
+	for piece := range slices.Chunk(payload, partSize) {
 		header := binary.AppendUvarint(nil, uint64(len(id)))
-		header = append(header, id...)
-		header = binary.AppendUvarint(header, uint64(i))
-		header = binary.AppendUvarint(header, uint64(len(pieces)))
-		sealed[i] = seal(entryPart, header, piece)
+		header = append(append(header, id...), kind)
+		header = binary.AppendUvarint(header, uint64(len(sealed)))
+		header = binary.AppendUvarint(header, uint64(total))
+		sealed = append(sealed, seal(entryPart, header, piece))
 	}
 	return sealed
 }
 
-// add takes the next part. With the last one it returns the whole entry, kind
-// first.
-func (a assembly) add(payload []byte) (next assembly, whole []byte, err error) {
+// add takes the next part. With the last one it returns the whole entry's kind
+// and payload. It keeps what it is given.
+func (a assembly) add(payload []byte) (next assembly, kind byte, whole []byte, err error) {
 	r := bytes.NewReader(payload)
-	id, err := readString(r, maxPartID)
-	if err != nil {
-		return a, nil, fmt.Errorf("part: %w", err)
+	id, err1 := readString(r, maxPartID)
+	kind, err2 := r.ReadByte()
+	index, err3 := binary.ReadUvarint(r)
+	total, err4 := binary.ReadUvarint(r)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return a, 0, nil, fmt.Errorf("part: %w", err)
 	}
-	index, err1 := binary.ReadUvarint(r)
-	total, err2 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2); err != nil {
-		return a, nil, fmt.Errorf("part: %w", err)
-	}
-	if total == 0 || index >= total || total > maxParts {
-		return a, nil, fmt.Errorf("part %d of %d: %w", index, total, errBadPart)
+	if index >= total || total > maxParts {
+		return a, 0, nil, fmt.Errorf("part %d of %d: %w", index, total, errBadPart)
 	}
 	if index == 0 {
-		a = assembly{id: id, total: int(total)}
+		a = assembly{id: id, kind: kind, total: int(total)}
 	}
-	if a.id != id || a.total != int(total) || len(a.parts) != int(index) {
-		return assembly{}, nil, errPartLost
+	if a.id != id || a.kind != kind || a.total != int(total) || len(a.parts) != int(index) {
+		return assembly{}, 0, nil, errPartLost
 	}
-	// Raft may reuse the entry's memory; the copy also lets it go.
-	a.parts = append(a.parts, bytes.Clone(payload[len(payload)-r.Len():]))
+	a.parts = append(a.parts, payload[len(payload)-r.Len():])
 	if len(a.parts) < a.total {
-		return a, nil, nil
+		return a, 0, nil, nil
 	}
-	return assembly{}, bytes.Join(a.parts, nil), nil
+	return assembly{}, kind, bytes.Join(a.parts, nil), nil
 }
 
 const (
@@ -83,7 +81,7 @@ var errBadPart = errors.New("numbers out of range")
 // appendTo encodes the assembly for a snapshot.
 func (a assembly) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(a.id)))
-	b = append(b, a.id...)
+	b = append(append(b, a.id...), a.kind)
 	b = binary.AppendUvarint(b, uint64(a.total))
 	b = binary.AppendUvarint(b, uint64(len(a.parts)))
 	for _, p := range a.parts {
@@ -97,15 +95,16 @@ func readAssembly(r byteReader) (a assembly, err error) {
 	if a.id, err = readString(r, maxPartID); err != nil {
 		return a, err
 	}
-	total, err1 := binary.ReadUvarint(r)
-	n, err2 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2); err != nil {
+	kind, err1 := r.ReadByte()
+	total, err2 := binary.ReadUvarint(r)
+	n, err3 := binary.ReadUvarint(r)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return a, err
 	}
 	if total > maxParts || n > total {
 		return a, errBadPart
 	}
-	a.total = int(total)
+	a.kind, a.total = kind, int(total)
 	for range n {
 		p, err := readString(r, partSize)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,9 +164,14 @@ func BenchmarkRestore(b *testing.B) {
 		b.Run(fmt.Sprintf("records-of-%d-bytes", size), func(b *testing.B) {
 			l := newBenchCluster(b)
 			docs := []netquorum.Document{clusterDocument()}
-			text := strings.Repeat("x", size)
+			rng := rand.New(rand.NewPCG(1, 2))
+			words := strings.Fields("interface address gateway 10.2.2.1/24 fd00::1/64 bond0.10 owner record route policy")
 			for i := range 32 << 20 / size {
-				docs = append(docs, record(fmt.Sprintf("r%d", i), text))
+				var text strings.Builder
+				for text.Len() < size {
+					fmt.Fprintf(&text, "%s %x ", words[rng.IntN(len(words))], rng.Uint64())
+				}
+				docs = append(docs, record(fmt.Sprintf("r%d", i), text.String()))
 			}
 			b.SetBytes(32 << 20)
 			for b.Loop() {

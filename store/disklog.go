@@ -114,7 +114,7 @@ func (d *diskLog) GetLog(i uint64, l *raft.Log) error {
 	err := guard(d.path, func() error { return d.disk.GetLog(i, l) })
 	switch {
 	case err == nil && l.Type == raft.LogCommand:
-		if _, sealErr := unseal(l.Data); sealErr != nil {
+		if _, _, sealErr := unseal(l.Data); sealErr != nil {
 			err = &DamagedError{d.path, fmt.Sprintf("entry %d: %v", i, sealErr)}
 		}
 	case err == nil, errors.Is(err, raft.ErrLogNotFound):

@@ -37,11 +37,11 @@ func seal(kind byte, payload ...[]byte) []byte {
 
 var errChecksum = errors.New("its checksum does not match")
 
-// unseal checks a frame and returns its kind and payload, kind first.
-func unseal(data []byte) ([]byte, error) {
+// unseal checks a frame and returns its kind and payload.
+func unseal(data []byte) (kind byte, payload []byte, err error) {
 	n := len(data) - sealSize
 	if n < 1 || binary.BigEndian.Uint32(data[n:]) != crc32.Checksum(data[:n], castagnoli) {
-		return nil, errChecksum
+		return 0, nil, errChecksum
 	}
-	return data[:n], nil
+	return data[0], data[1:n], nil
 }

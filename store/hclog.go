@@ -5,17 +5,43 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger hands raft's messages to slog. Raft says on every heartbeat that a
-// lost peer is lost; its warnings are therefore kept one level lower, and what
-// operators need is in Status.
+// raftLogger hands raft's messages to slog. Raft calls an error what is daily
+// life for it, and says on every heartbeat that a lost peer is lost. So levels
+// are lowered by one, and a message that comes again soon goes to debug.
 type raftLogger struct {
 	log  *slog.Logger
 	name string
 	args []any
+	said *sayings
+}
+
+func newRaftLogger(log *slog.Logger) *raftLogger {
+	return &raftLogger{log: log, said: &sayings{at: map[string]time.Time{}}}
+}
+
+// sayings remembers when each message was last logged. There are as many as
+// raft has log calls.
+type sayings struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+const sayAgainAfter = 30 * time.Second
+
+func (s *sayings) again(msg string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.at[msg]; ok && now.Sub(last) < sayAgainAfter {
+		return true
+	}
+	s.at[msg] = now
+	return false
 }
 
 func (l *raftLogger) level(level hclog.Level) slog.Level {
@@ -32,7 +58,11 @@ func (l *raftLogger) level(level hclog.Level) slog.Level {
 }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	l.log.Log(context.Background(), l.level(level), "raft: "+msg, args...)
+	to := l.level(level)
+	if to > slog.LevelDebug && l.said.again(msg, time.Now()) {
+		to = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), to, "raft: "+msg, args...)
 }
 
 func (l *raftLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
@@ -54,11 +84,11 @@ func (l *raftLogger) IsError() bool { return l.enabled(hclog.Error) }
 func (l *raftLogger) ImpliedArgs() []any { return l.args }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{l.log.With(args...), l.name, append(l.args[:len(l.args):len(l.args)], args...)}
+	return &raftLogger{l.log.With(args...), l.name, append(l.args[:len(l.args):len(l.args)], args...), l.said}
 }
 
 func (l *raftLogger) Name() string                        { return l.name }
-func (l *raftLogger) Named(name string) hclog.Logger      { return &raftLogger{l.log, name, l.args} }
+func (l *raftLogger) Named(name string) hclog.Logger      { return &raftLogger{l.log, name, l.args, l.said} }
 func (l *raftLogger) ResetNamed(name string) hclog.Logger { return l.Named(name) }
 func (l *raftLogger) SetLevel(hclog.Level)                {} // the slog handler decides
 func (l *raftLogger) GetLevel() hclog.Level               { return hclog.NoLevel }

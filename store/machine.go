@@ -83,13 +83,13 @@ func (m *machine) ApplyBatch(ls []*raft.Log) []any {
 }
 
 func (m *machine) apply(l *raft.Log) any {
-	data, err := unseal(l.Data)
-	if err == nil && data[0] == entryPart {
-		m.pending, data, err = m.pending.add(data[1:])
+	kind, payload, err := unseal(l.Data)
+	if err == nil && kind == entryPart {
+		m.pending, kind, payload, err = m.pending.add(payload)
 		if errors.Is(err, errPartLost) {
 			return err
 		}
-		if err == nil && data == nil {
+		if err == nil && payload == nil {
 			return nil
 		}
 	}
@@ -98,13 +98,13 @@ func (m *machine) apply(l *raft.Log) any {
 	}
 	var next *fsm.State
 	var results []fsm.Result
-	switch data[0] {
+	switch kind {
 	case entryApply:
-		next, results, err = fsm.Apply(m.state, l.Index, data[1:])
+		next, results, err = fsm.Apply(m.state, l.Index, payload)
 	case entryRestore:
-		next, results, err = applyRestore(m.state, l.Index, data[1:])
+		next, results, err = applyRestore(m.state, l.Index, payload)
 	default:
-		err = fmt.Errorf("entry kind %d: %w", data[0], fsm.ErrUnsupported)
+		err = fmt.Errorf("entry kind %d: %w", kind, fsm.ErrUnsupported)
 	}
 	if err != nil {
 		return m.stop(l, err)

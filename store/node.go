@@ -85,7 +85,7 @@ func (s *Store) raftConfig() *raft.Config {
 	c.SnapshotThreshold = s.o.Keep.Snapshot
 	c.TrailingLogs = s.o.Keep.Trailing
 	c.SnapshotInterval = s.o.Keep.Interval
-	c.Logger = &raftLogger{log: s.o.Log}
+	c.Logger = newRaftLogger(s.o.Log)
 	c.LogOutput = io.Discard
 	return c
 }

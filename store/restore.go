@@ -16,8 +16,9 @@ import (
 const MaxRestore = 64 << 20
 
 // Restore replaces every document that users write by the given ones, at one
-// stroke on every filer. It may be called on any filer. A refusal is returned as
-// an error, and nothing has changed then.
+// stroke on every filer: the state machines validate the whole and take it or
+// leave it. It may be called on any filer. A refusal is returned as an error, and
+// nothing has changed then.
 func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor string) (netquorum.Revision, error) {
 	t := fsm.Transaction{ID: uuid.NewString(), Actor: actor, Time: s.o.Now().UnixMilli(), Puts: make([]fsm.Put, len(docs))}
 	for i, d := range docs {
@@ -29,11 +30,6 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 	}
 	if len(payload) > MaxRestore {
 		return 0, fmt.Errorf("restore: %w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxRestore)
-	}
-	// Found here rather than by the state machines, a broken rule costs nobody
-	// a log full of what is refused at its end.
-	if _, refusal := fsm.FromDocuments(s.State(), docs, actor, t.Time); refusal != nil {
-		return 0, refusal
 	}
 	var result fsm.Result
 	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {

@@ -107,7 +107,7 @@ func (s *Store) openLog() error {
 
 func (s *Store) openSnapshots() error {
 	var err error
-	s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.o.Dir, 2, &raftLogger{log: s.o.Log})
+	s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.o.Dir, 2, newRaftLogger(s.o.Log))
 	return err
 }
 

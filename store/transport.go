@@ -63,7 +63,7 @@ func newNetworkTransport(layer raft.StreamLayer, timeout time.Duration, o Option
 		// stop for good (hashicorp/raft issue 612).
 		MaxRPCsInFlight:         1,
 		Timeout:                 timeout,
-		Logger:                  &raftLogger{log: o.Log},
+		Logger:                  newRaftLogger(o.Log),
 		MsgpackUseNewTimeFormat: true,
 	})
 }
