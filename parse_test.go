@@ -159,3 +159,37 @@ spec:
 		})
 	}
 }
+
+func TestARepeatedKeyAmongManyIsFound(t *testing.T) {
+	var b strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&b, "\n%q: %d,", fmt.Sprint("k", i), i)
+	}
+	_, err := CanonicalJSON([]byte("{" + b.String() + "\n\"k3\": 1}"))
+	if err == nil || err.Error() != `22:1: key "k3" stands here a second time; the first is on line 5` {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestDecodeSpec(t *testing.T) {
+	for _, tc := range []struct{ text, want, err string }{
+		{"", "{}", ""},
+		{"null", "{}", ""},
+		{`{"type": "x", "data": {"b": 1, "a": 2}}`, `{"type":"x","data":{"a":2,"b":1}}`, ""},
+		{`{"type": 1}`, "", "Record:1:10: spec.type: needs a string, not a number; put it in quotes"},
+		{`{"type": "x"`, "", "Record:1:13: expected '}' at the end of an object, found the end of the file"},
+		{`{} {}`, "", "Record:1:4: there is more after the JSON value"},
+		{"\xff", "", errNotText.Error()},
+	} {
+		spec, err := DecodeSpec(KindRecord, []byte(tc.text))
+		if err != nil || tc.err != "" {
+			if err == nil || err.Error() != tc.err {
+				t.Errorf("%s: error %v, want %s", tc.text, err, tc.err)
+			}
+			continue
+		}
+		if got, _ := appendSpec(nil, spec); string(got) != tc.want {
+			t.Errorf("%s: read as %s, want %s", tc.text, got, tc.want)
+		}
+	}
+}

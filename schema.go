@@ -5,7 +5,7 @@ import _ "embed"
 // schema is generated from the types and their comments, which the binary does
 // not have; TestSchemaIsCurrent says when it is stale.
 //
-//go:generate go test -run TestSchemaIsCurrent -update .
+//go:generate go test -run IsCurrent -update .
 //go:embed docs/schema/netquorum.schema.json
 var schema []byte
 

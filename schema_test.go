@@ -250,3 +250,21 @@ func comment(groups ...*ast.CommentGroup) string {
 	}
 	return ""
 }
+
+// The table of rules, for people who look up what a refusal means.
+func TestRuleTableIsCurrent(t *testing.T) {
+	const file = "docs/schema/rules.md"
+	var b strings.Builder
+	b.WriteString("# Rules of a configuration\n\nEvery refusal names one of these in brackets. The second column is the requirement behind it.\n\n| rule | requirement | what it asks for |\n|---|---|---|\n")
+	for _, r := range RuleBook {
+		b.WriteString("| `" + string(r.Rule) + "` | " + r.Requirement + " | " + r.Says + " |\n")
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != b.String() {
+		t.Errorf("%s is stale; run: go generate . (%v)", file, err)
+	}
+}
