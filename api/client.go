@@ -94,7 +94,7 @@ func (c *Client) Apply(ctx context.Context, r ApplyRequest) (res ApplyResult, er
 	}
 	err = c.send(ctx, "POST", "/v1/transactions", nil, r, &res)
 	if errors.Is(err, ErrUnknownOutcome) {
-		err = fmt.Errorf("%w; apply again with request id %s to learn the outcome", err, r.RequestID)
+		err = fmt.Errorf("%w; send it again with request id %s to learn", err, r.RequestID)
 	}
 	return res, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/netquorum/netquorum"
@@ -47,6 +49,19 @@ func TestRefusalsMatchErrRefusedAndFailuresDoNot(t *testing.T) {
 		}
 		if !errors.Is(Refuse(code, "", nil), code) {
 			t.Errorf("%s does not match itself", code)
+		}
+	}
+}
+
+func TestTheManualListsEveryCode(t *testing.T) {
+	manual, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, kind := range kinds {
+		line := fmt.Sprintf("| `%s` | %d | %d |", string(code), kind.status, kind.exit)
+		if !strings.Contains(string(manual), line) {
+			t.Errorf("docs/api.md lacks a line that begins with %s", line)
 		}
 	}
 }

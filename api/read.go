@@ -25,7 +25,16 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// Lists are never null: who reads them need not ask.
+	st.Filers, st.Servers, st.Findings = list(st.Filers), list(st.Servers), list(st.Findings)
 	return answer(w, st)
+}
+
+func list[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
 }
 
 // read reads the configuration as the request asks and marks the answer.
@@ -64,7 +73,7 @@ func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.list(w, r, []netquorum.Kind{kind})
+	return s.answerList(w, r, []netquorum.Kind{kind})
 }
 
 func (s *Server) getDocuments(w http.ResponseWriter, r *http.Request) error {
@@ -79,7 +88,7 @@ func (s *Server) getDocuments(w http.ResponseWriter, r *http.Request) error {
 	if kinds == nil {
 		kinds = userKinds
 	}
-	return s.list(w, r, kinds)
+	return s.answerList(w, r, kinds)
 }
 
 var userKinds = func() (kinds []netquorum.Kind) {
@@ -91,7 +100,7 @@ var userKinds = func() (kinds []netquorum.Kind) {
 	return kinds
 }()
 
-func (s *Server) list(w http.ResponseWriter, r *http.Request, kinds []netquorum.Kind) error {
+func (s *Server) answerList(w http.ResponseWriter, r *http.Request, kinds []netquorum.Kind) error {
 	snap, c, err := s.read(w, r)
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{name: "another document in the body than in the path", method: "PUT", target: "/v1/documents/Record/a", body: "kind: Record\nname: b\n", status: 400, code: api.ErrUsage, text: "Record/a"},
 		{name: "ifRevision with two documents", method: "POST", target: "/v1/apply?ifRevision=3", body: "kind: Record\nname: a\n---\nkind: Record\nname: b\n", status: 400, code: api.ErrUsage, text: "2"},
 		{name: "an empty transaction", method: "POST", target: "/v1/transactions", body: "{}", status: 400, code: api.ErrUsage, text: "neither"},
+		{name: "a put of nothing", method: "POST", target: "/v1/transactions", body: `{"puts":[{}]}`, status: 400, code: api.ErrUsage, text: "puts[0]"},
+		{name: "a delete of nothing", method: "POST", target: "/v1/transactions", body: `{"deletes":[{"kind":"Record"}]}`, status: 400, code: api.ErrUsage, text: "deletes[0]"},
 		{name: "a transaction with an unknown field", method: "POST", target: "/v1/transactions", body: `{"put":[]}`, status: 422, code: api.ErrInvalid, text: `"put"`},
 		{name: "a body that is no JSON", method: "POST", target: "/v1/transactions", body: `{`, status: 400, code: api.ErrUsage, text: "JSON"},
 		{name: "two JSON values where one belongs", method: "POST", target: "/v1/transactions", body: `{} {}`, status: 400, code: api.ErrUsage, text: "after"},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/netquorum/netquorum"
@@ -92,8 +93,8 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 	if req.Wait, err = waitOf(req.Wait); err != nil {
 		return err
 	}
-	if len(req.Puts)+len(req.Deletes) == 0 {
-		return usage("the transaction has neither puts nor deletes")
+	if err := wellFormed(req); err != nil {
+		return err
 	}
 	if req.RequestID == "" {
 		req.RequestID = newRequestID()
@@ -117,6 +118,25 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 		res.Changes = publish(res.Changes, true)
 	}
 	return answer(w, res)
+}
+
+// wellFormed finds the transactions that say nothing. All that is about
+// documents is for the state machine to decide.
+func wellFormed(req ApplyRequest) error {
+	if len(req.Puts)+len(req.Deletes) == 0 {
+		return usage("the transaction has neither puts nor deletes")
+	}
+	for i, p := range req.Puts {
+		if p.Document.Spec == nil {
+			return usage("puts[%d] has no document", i)
+		}
+	}
+	for i, d := range req.Deletes {
+		if !slices.Contains(netquorum.Kinds, d.Kind) || d.Name == "" {
+			return usage("deletes[%d] names no document: %q is its kind and %q its name", i, d.Kind, d.Name)
+		}
+	}
+	return nil
 }
 
 func (s *Server) postRestore(w http.ResponseWriter, r *http.Request) error {

@@ -17,6 +17,7 @@ type writeFlags struct {
 	dryRun     bool
 	wait       string
 	ifRevision uint64
+	requestID  string
 	cmd        *cobra.Command
 }
 
@@ -26,6 +27,7 @@ func addWriteFlags(cmd *cobra.Command) *writeFlags {
 	f.BoolVar(&w.dryRun, "dry-run", false, "show what would change and what each filer would do; change nothing")
 	f.StringVar(&w.wait, "wait", string(api.WaitCommitted), "return when it is committed, cached (on every filer's boot disk) or applied (in every filer's kernel)")
 	f.Uint64Var(&w.ifRevision, "if-revision", 0, "refuse unless the one document was last written at this revision (0: does not exist)")
+	f.StringVar(&w.requestID, "request-id", "", "name of this request: one that was seen before is not done again but answered with the first result")
 	cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"committed", "cached", "applied"}, cobra.ShellCompDirectiveNoFileComp))
 	return w
 }
@@ -33,7 +35,7 @@ func addWriteFlags(cmd *cobra.Command) *writeFlags {
 // request makes the transaction; documents and keys must be one together when a
 // revision is asked for, because that is one document's.
 func (w *writeFlags) request(docs []netquorum.Document, keys []netquorum.Key) (api.ApplyRequest, error) {
-	r := api.ApplyRequest{DryRun: w.dryRun, Wait: api.Wait(w.wait), Changes: true}
+	r := api.ApplyRequest{DryRun: w.dryRun, Wait: api.Wait(w.wait), RequestID: w.requestID, Changes: true}
 	switch r.Wait {
 	case api.WaitCommitted, api.WaitCached, api.WaitApplied:
 	default:

@@ -120,6 +120,7 @@ interfaces. They are brought up before the peer is dialled.`,
 			return err
 		}
 		var res api.MemberResult
+		t.bePatient(cmd)
 		err = t.call(cmd, "joining through "+peer, func(ctx context.Context, c *api.Client) (err error) {
 			res, err = c.Join(ctx, req)
 			return err

@@ -36,6 +36,7 @@ standard input.`,
 			return t.showDifference(cmd, docs, true)
 		}
 		var res api.RestoreResult
+		t.bePatient(cmd)
 		err = t.call(cmd, "restoring "+count(len(docs), "document"), func(ctx context.Context, c *api.Client) (err error) {
 			res, err = c.Restore(ctx, docs)
 			return err

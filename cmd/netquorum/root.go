@@ -167,6 +167,16 @@ func (t *tool) report(cmd *cobra.Command, err error) int {
 	return api.ExitCode(err)
 }
 
+// patience is how long a command waits that talks to machines which may be slow
+// to answer, unless the user says.
+const patience = 2 * time.Minute
+
+func (t *tool) bePatient(cmd *cobra.Command) {
+	if !cmd.Flags().Changed("timeout") {
+		t.timeout = patience
+	}
+}
+
 // call talks to the daemon within the time-out. what says, for whoever waits
 // at a terminal, what is being waited for.
 func (t *tool) call(cmd *cobra.Command, what string, f func(ctx context.Context, c *api.Client) error) error {
