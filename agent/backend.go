@@ -102,8 +102,11 @@ func (b backend) Apply(ctx context.Context, r api.ApplyRequest) (api.ApplyResult
 		return m.dryRun(ctx, t)
 	}
 	if touchesKernel(t) {
-		if err := m.checkFeatures(ctx, t); err != nil {
-			return api.ApplyResult{}, err
+		// What the state machine refuses it refuses in better words.
+		if after, result := fsm.DryRun(m.store.State(), t); result.Refusal == nil {
+			if err := m.checkFeatures(ctx, after); err != nil {
+				return api.ApplyResult{}, err
+			}
 		}
 	}
 	result, err := m.store.Propose(ctx, t)
@@ -125,6 +128,11 @@ func (b backend) Restore(ctx context.Context, r api.RestoreRequest) (api.Restore
 	m, err := b.running()
 	if err != nil {
 		return api.RestoreResult{}, err
+	}
+	if after, problems := (netquorum.Config{}).Change(r.Documents, nil); len(problems) == 0 {
+		if err := m.checkFeatures(ctx, after); err != nil {
+			return api.RestoreResult{}, err
+		}
 	}
 	rev, err := m.store.Restore(ctx, r.Documents, r.Actor)
 	if err != nil {

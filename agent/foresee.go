@@ -118,15 +118,11 @@ func (m *member) plan(ctx context.Context, r planRequest) (api.Plan, error) {
 	return plan, nil
 }
 
-// checkFeatures refuses a transaction that needs what some filer's kernel
+// checkFeatures refuses a configuration that needs what some filer's kernel
 // cannot do. Filers that do not answer are given the benefit of the doubt: they
 // report what failed when they are back.
-func (m *member) checkFeatures(ctx context.Context, t fsm.Transaction) error {
-	after, result := fsm.DryRun(m.store.State(), t)
-	if result.Refusal != nil {
-		return nil // the state machine says it better
-	}
-	present, _ := ask(ctx, members(after), func(ctx context.Context, id netquorum.FilerID) ([]api.Feature, error) {
+func (m *member) checkFeatures(ctx context.Context, after netquorum.Config) error {
+	present, _ := ask(ctx, members(m.store.State().Config()), func(ctx context.Context, id netquorum.FilerID) ([]api.Feature, error) {
 		if id == m.id {
 			return m.features, nil
 		}
@@ -142,7 +138,7 @@ func (m *member) checkFeatures(ctx context.Context, t fsm.Transaction) error {
 // filer is looked at as if it hosted all it may come to host.
 func lacking(c netquorum.Config, present map[string][]api.Feature) error {
 	var problems netquorum.Problems
-	for _, d := range slices.Collect(c.All(netquorum.KindFiler)) {
+	for d := range c.All(netquorum.KindFiler) {
 		list, known := present[d.Name]
 		if !known {
 			continue

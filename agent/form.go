@@ -36,8 +36,12 @@ func (b backend) Init(ctx context.Context, r api.InitRequest) (api.MemberResult,
 	if err != nil {
 		return api.MemberResult{}, err
 	}
-	if _, result := fsm.DryRun(fsm.NewState(), first); result.Refusal != nil {
+	after, result := fsm.DryRun(fsm.NewState(), first)
+	if result.Refusal != nil {
 		return api.MemberResult{}, refusal(result.Refusal)
+	}
+	if err := lacking(after, map[string][]api.Feature{r.Filer: features(b.cfg.Features)}); err != nil {
+		return api.MemberResult{}, err
 	}
 	authority, err := transport.NewAuthority(cluster)
 	if err != nil {

@@ -69,8 +69,11 @@ func startFilers(ctx context.Context, o options, name string, documents ...netqu
 			return fs, err
 		}
 	}
-	mac := netquorum.MAC{0, 7, 0x34, 4, 0x12, 0xe}
-	if _, err := fs[0].client.Init(ctx, api.InitRequest{Cluster: "bench", MAC: &mac, Filer: fs[0].name, Documents: documents}); err != nil {
+	first := api.InitRequest{Filer: fs[0].name, Documents: documents}
+	if len(documents) == 0 {
+		first.Cluster, first.MAC = "bench", &netquorum.MAC{0, 7, 0x34, 4, 0x12, 0xe}
+	}
+	if _, err := fs[0].client.Init(ctx, first); err != nil {
 		return fs, err
 	}
 	for _, f := range fs[1:] {
