@@ -158,6 +158,11 @@ func settledState(t testing.TB, k netapply.Kernel, d netapply.Desired) string {
 		if w.Kind == netapply.Physical {
 			l.Parent, l.Kind, l.Settings = "", "", nil
 		}
+		for o := range l.Options {
+			if _, ok := w.Options[o]; !ok {
+				delete(l.Options, o) // of another bond mode; the kernel keeps it, without effect
+			}
+		}
 		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s alias=%q options=%v settings=%v",
 			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Alias, l.Options, l.Settings))
 	}

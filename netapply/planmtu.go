@@ -50,11 +50,12 @@ func (p *planner) smallest(bond string, mtus map[string]int) int {
 // createMTU is the MTU to make a link with, 0 where the kernel makes it right
 // by itself.
 func (p *planner) createMTU(want Link) int {
-	if want.Kind == Bond && p.mtus[want.Name] == bondMTU {
+	mtu := p.mtus[want.Name]
+	switch {
+	case want.Kind == Bond && mtu != bondMTU:
+		return mtu
+	case want.Kind == Bond, want.Kind == VRF:
 		return 0
-	}
-	if want.Kind == Bond {
-		return p.mtus[want.Name]
 	}
 	return want.MTU
 }

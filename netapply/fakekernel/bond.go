@@ -101,16 +101,24 @@ func (k *Kernel) setBondOption(l *link, name, v string) error {
 		if v != "" && k.links[v] == nil {
 			return refuse(unix.ENODEV, "primary %s", v)
 		}
-	case "mode":
-		// What does not exist in the new mode is forgotten.
-		for o, modes := range optionModes {
-			if !slices.Contains(modes, v) {
-				l.Options[o] = bondDefaults[o]
-			}
-		}
 	}
 	l.Options[name] = v
 	return nil
+}
+
+// effective are the options that exist in the bond's mode. The others keep
+// their values, as the kernel's do, without effect.
+func effective(l *link) netapply.Options {
+	if l.Kind != netapply.Bond {
+		return l.Options
+	}
+	o := netapply.Options{}
+	for name, v := range l.Options {
+		if modes := optionModes[name]; modes == nil || slices.Contains(modes, l.Options["mode"]) {
+			o[name] = v
+		}
+	}
+	return o
 }
 
 func (k *Kernel) hasMembers(name string) bool {

@@ -210,7 +210,7 @@ func (k *Kernel) String() string {
 	var lines []string
 	for _, l := range k.links {
 		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s group=%x alias=%q options=%v settings=%v",
-			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, l.Options, l.Settings))
+			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, effective(l), l.Settings))
 	}
 	for _, a := range k.addresses {
 		lines = append(lines, fmt.Sprintf("address %s dev %s proto %d", a.Prefix, a.Link, a.Protocol))
