@@ -378,10 +378,12 @@ func TestAFilerThatLostItsLogIsNotLetBackUnderItsOldId(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs[2].start()
-	s := fs[2].status()
-	if s.State != api.StateUnconfigured || !strings.Contains(s.Message, "netquorum token create --filer f3") {
-		t.Fatalf("a filer without its log is %s: %q", s.State, s.Message)
-	}
+	eventually(t, "the filer says what to do", func(context.Context) error {
+		if s := fs[2].status(); s.State != api.StateUnconfigured || !strings.Contains(s.Message, "netquorum token create --filer f3") {
+			return fmt.Errorf("it is %s: %q", s.State, s.Message)
+		}
+		return nil
+	})
 	if !has(fs[2].kernel, "10.1.1.3/24") {
 		t.Error("a filer without its log lost its mgmt address")
 	}
