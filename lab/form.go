@@ -61,14 +61,22 @@ func (l *Lab) Form(ctx context.Context, file string, out io.Writer) error {
 			return err
 		}
 		fmt.Fprintf(out, "%s: netquorum join --filer %s --peer %s --token-file - -f %s\n", filer, filer, peer, file)
-		join := Command(ctx, "netquorum", "join", "--filer", filer, "--peer", peer.String(), "--token-file", "-", "-f", config)
-		var said strings.Builder
-		join.Stdin, join.Stdout, join.Stderr = strings.NewReader(token), &said, &said
-		if err := l.Run(filer, join); err != nil {
-			return fmt.Errorf("%s: netquorum join: %w: %s", filer, err, strings.TrimSpace(said.String()))
+		if err := l.join(ctx, filer, peer, token, config); err != nil {
+			return err
 		}
 	}
 	return l.AwaitSettled(ctx, filers[0])
+}
+
+// join makes a filer a member of the cluster.
+func (l *Lab) join(ctx context.Context, filer string, peer netip.AddrPort, token, config string) error {
+	cmd := Command(ctx, "netquorum", "join", "--filer", filer, "--peer", peer.String(), "--token-file", "-", "-f", config)
+	var said strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(token), &said, &said
+	if err := l.Run(filer, cmd); err != nil {
+		return fmt.Errorf("%s: netquorum join: %w: %s", filer, err, strings.TrimSpace(said.String()))
+	}
+	return nil
 }
 
 // firstAddress is where a filer is reached: its first mgmt address.

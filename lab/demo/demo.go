@@ -29,7 +29,9 @@ type Options struct {
 	Example  string
 	Examples string
 	Binary   string // the daemon's
-	LabDir   string // where the lab is kept
+	// Command is what a filer runs; netquorum serve when empty.
+	Command []string
+	LabDir  string // where the lab is kept
 	// Check takes the lab down in the end.
 	Check bool
 	Out   io.Writer
@@ -60,7 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := lab.New(topology, lab.Options{Name: Name, Dir: o.LabDir, Binary: o.Binary})
+	l, err := lab.New(topology, lab.Options{Name: Name, Dir: o.LabDir, Binary: o.Binary, Command: o.Command})
 	if err != nil {
 		return err
 	}
