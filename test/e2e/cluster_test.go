@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/lab"
 )
@@ -63,7 +65,7 @@ func raiseTopology(t *testing.T, e example, top *lab.Topology, needs ...lab.Feat
 	}
 	c := &cluster{t: t, example: e, heartbeat: 200 * time.Millisecond}
 	if emulated {
-		c.heartbeat = time.Second
+		c.heartbeat = 2 * time.Second
 	}
 	c.lease = 5 * c.heartbeat
 	o := lab.Options{Name: labName(t.Name()), Dir: labsDir, Binary: binary,
@@ -108,6 +110,12 @@ func (c *cluster) tellLogs() {
 		data, err := os.ReadFile(c.LogFile(filer))
 		if err != nil {
 			continue
+		}
+		// In the virtual machine, this is the directory that outlives it.
+		if dir := os.Getenv("NQ_OUT"); dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, c.Name()+"-"+filer+".log"), data, 0o600); err != nil {
+				c.t.Log(err)
+			}
 		}
 		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 		c.t.Logf("the last lines of %s's log:\n%s", filer, strings.Join(lines[max(0, len(lines)-25):], "\n"))
@@ -401,4 +409,30 @@ func read(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// changesNothing checks that something leaves the configuration and its revision
+// as they were. Only the cluster itself may write meanwhile, when it has to move
+// a server because a filer was slow.
+func (c *cluster) changesNothing(filer string, do func()) {
+	c.t.Helper()
+	dump, revision := c.dump(filer, api.Linearizable), c.mustStatus(filer).Commit
+	do()
+	if diff := cmp.Diff(dump, c.dump(filer, api.Linearizable)); diff != "" {
+		c.t.Errorf("the configuration has changed (-before +after):\n%s", diff)
+	}
+	if c.mustStatus(filer).Commit == revision {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience())
+	defer cancel()
+	changes, err := c.client(filer).History(ctx, api.HistoryRequest{From: revision + 1})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, change := range changes {
+		if change.Actor != "cluster" {
+			c.t.Errorf("revision %d by %s: %+v", change.Revision, change.Actor, change.Documents)
+		}
+	}
 }

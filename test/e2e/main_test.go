@@ -70,6 +70,7 @@ func findBinary(dir string) (string, error) {
 
 // labName makes a name of its own for a lab of this run.
 func labName(test string) string {
+	test, _, _ = strings.Cut(test, "/")
 	return fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(test, "TestLab"), "TestVM")))
 }
 

@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"testing"
 	"time"
 
@@ -80,24 +78,5 @@ func morningAfter(c *cluster, want func(filer string) wantLinks, server string) 
 		if st := c.mustStatus(f); st.State != api.StateRunning || !st.Quorum {
 			t.Errorf("%s says that it is %s, quorum %v", f, st.State, st.Quorum)
 		}
-	}
-}
-
-// changesNothing checks that something leaves the configuration, its revision
-// and every filer's state as they were.
-func (c *cluster) changesNothing(filer string, do func()) {
-	c.t.Helper()
-	see := func() (string, map[string]string) {
-		st := c.mustStatus(filer)
-		states := map[string]string{}
-		for _, f := range st.Filers {
-			states[f.Name] = fmt.Sprintf("revision %d, state %s", f.Committed, f.StateHash)
-		}
-		return c.dump(filer, api.Linearizable), states
-	}
-	dump, states := see()
-	do()
-	if now, after := see(); now != dump || !maps.Equal(after, states) {
-		c.t.Errorf("something has changed: %v, was %v;\n%s\nwas:\n%s", after, states, now, dump)
 	}
 }
