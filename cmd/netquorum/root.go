@@ -162,7 +162,7 @@ func (t *tool) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %s\n", name, e)
 	}
 	if e.Revision != 0 {
-		fmt.Fprintf(t.err, "  revision %d is committed all the same; `netquorum status` shows which filers follow it\n", e.Revision)
+		fmt.Fprintf(t.err, "Revision %d stays committed; `netquorum status` shows which filers follow it.\n", e.Revision)
 	}
 	return api.ExitCode(err)
 }

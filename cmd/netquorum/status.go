@@ -100,7 +100,11 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 	var lines []string
 	for _, f := range st.Filers {
 		if f.Role == api.RoleUnreachable {
-			lines = append(lines, fmt.Sprintf("%s does not report, last seen %s", f.Name, ago(f.Seen, now)))
+			line := f.Name + " does not report"
+			if f.Seen != nil {
+				line += ", last seen " + ago(f.Seen, now)
+			}
+			lines = append(lines, line)
 		}
 		for _, c := range f.BootCache {
 			if c.State != "valid" {
@@ -235,7 +239,7 @@ func prefixes(ps []netip.Prefix) string {
 // ago says how long ago something was, to the precision a reader wants.
 func ago(at *time.Time, now time.Time) string {
 	if at == nil || at.IsZero() {
-		return "never"
+		return "-"
 	}
 	d := now.Sub(*at)
 	switch {

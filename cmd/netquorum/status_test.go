@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -122,8 +123,8 @@ func TestAgo(t *testing.T) {
 			t.Errorf("ago(%s) = %q, want %q", d, got, want)
 		}
 	}
-	if got := ago(nil, testNow); got != "never" {
-		t.Errorf("ago(nil) = %q, want never", got)
+	if got := ago(nil, testNow); got != "-" {
+		t.Errorf("ago(nil) = %q, want a dash", got)
 	}
 }
 
@@ -141,15 +142,34 @@ func TestTableWrapsItsLastColumnBetweenWords(t *testing.T) {
 	}
 }
 
-func TestProgressShowsAndClearsItsLine(t *testing.T) {
-	var out bytes.Buffer
-	stop := make(chan struct{})
-	close(stop)
-	showProgress(&out, "waiting", stop)
-	if out.Len() != 0 {
-		t.Errorf("what takes no time printed %q", out.String())
+func TestProgressShowsWhatTakesOverASecondAndClearsItsLine(t *testing.T) {
+	tests := []struct {
+		name  string
+		takes time.Duration
+		want  string
+	}{
+		{"what is quick shows nothing", 900 * time.Millisecond, ""},
+		{"what is slow counts the seconds", 2500 * time.Millisecond, "\r\x1b[Kwaiting (1 s)\r\x1b[Kwaiting (2 s)\r\x1b[K"},
 	}
-	if isTerminal(&out) {
-		t.Error("a buffer passes for a terminal")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				stop := make(chan struct{})
+				time.AfterFunc(test.takes, func() { close(stop) })
+				showProgress(&out, "waiting", stop)
+				if out.String() != test.want {
+					t.Errorf("printed %q, want %q", out.String(), test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestNoProgressWithoutATerminal(t *testing.T) {
+	var out bytes.Buffer
+	(&tool{err: &out}).progress("waiting")()
+	if out.Len() != 0 || isTerminal(&out) {
+		t.Errorf("a buffer passes for a terminal and got %q", out.String())
 	}
 }
