@@ -55,6 +55,7 @@ func TestStories(t *testing.T) {
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("NETQUORUM_SOCKET", filepath.Join(dir, "s"))
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=10") // a second for each command otherwise
 			env.Values["backend"] = &apitest.Backend{Now: func() time.Time { return time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC) }}
 			return nil
 		},
