@@ -118,6 +118,9 @@ func (l *Lab) Up(ctx context.Context) error {
 	if _, err := os.Stat(l.dir); err == nil {
 		return fmt.Errorf("lab %s is up already, or was not cleared away; netquorum-lab down %s does that", l.name, l.name)
 	}
+	if err := l.free(); err != nil {
+		return err
+	}
 	if err := l.makeDirs(); err != nil {
 		return err
 	}
@@ -146,6 +149,17 @@ func (l *Lab) Up(ctx context.Context) error {
 	return nil
 }
 
+// free reports whether the names of the lab's namespaces are: they depend on the
+// names of lab and node alone, not on the lab's directory.
+func (l *Lab) free() error {
+	for _, name := range l.topology.nodes() {
+		if _, err := os.Stat(l.nsFile(name)); err == nil {
+			return fmt.Errorf("%s exists: a lab like %s is kept in another directory than %s; choose another name", l.nsFile(name), l.name, filepath.Dir(l.dir))
+		}
+	}
+	return nil
+}
+
 // makeDirs writes down what the lab is to be before any of it exists, so that
 // Down knows whatever happens.
 func (l *Lab) makeDirs() error {
@@ -153,13 +167,8 @@ func (l *Lab) makeDirs() error {
 		Topology: string(l.topology.source), Binary: l.options.Binary, Command: l.options.Command,
 		Nodes: map[string]*node{},
 	}
-	for _, sw := range l.topology.Switches {
-		s.Nodes[sw.Name] = &node{}
-	}
-	for _, m := range l.topology.Machines() {
-		s.Nodes[m.Name] = &node{}
-	}
-	for name := range s.Nodes {
+	for _, name := range l.topology.nodes() {
+		s.Nodes[name] = &node{}
 		for _, d := range []string{"disk", "run"} {
 			if err := os.MkdirAll(filepath.Join(l.nodeDir(name), d), 0o700); err != nil {
 				return fmt.Errorf("lab %s: %w", l.name, err)

@@ -411,6 +411,23 @@ func TestDownNeedsNoNotes(t *testing.T) {
 	}
 }
 
+// Namespaces are named after the lab alone, so two labs of one name would share
+// them, whatever their directories.
+func TestALabDoesNotTouchAnotherOfItsName(t *testing.T) {
+	l := raise(t, smallTopology, Options{})
+	twin, err := New(l.topology, Options{Name: l.name, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := twin.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "choose another name") {
+		t.Errorf("a second lab of the name: %v", err)
+	}
+	out(t, l, "client", "true")
+	if _, err := os.Stat(l.nsFile("client")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAPingerMeasuresSilence(t *testing.T) {
 	l := raise(t, smallTopology, Options{})
 	p, err := l.Ping("client", netip.MustParseAddr("10.9.0.2"), 10*time.Millisecond)

@@ -111,6 +111,18 @@ func (t *Topology) FilerNames() []string {
 	return names
 }
 
+// nodes returns the names of everything.
+func (t *Topology) nodes() []string {
+	var names []string
+	for _, s := range t.Switches {
+		names = append(names, s.Name)
+	}
+	for _, m := range t.Machines() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
 // machine returns the filer or client of the name.
 func (t *Topology) machine(name string) (m Machine, filer, ok bool) {
 	for _, f := range t.Filers {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/netquorum/netquorum/lab"
 	"github.com/netquorum/netquorum/lab/demo"
@@ -94,18 +95,24 @@ func inMachine(cmd *cobra.Command, machine string, o demo.Options, missing []lab
 		return err
 	}
 	args := []string{self, "demo", "--example", o.Example, "--examples", o.Examples, "--binary", o.Binary}
-	if o.Check {
+	env := os.Environ()
+	if o.Check || !hasTerminal() {
 		args = append(args, "--check")
 	} else {
 		args = append(args, "--shell")
+		env = append(env, "VM_CONSOLE=1", "VM_TIMEOUT=0")
 	}
 	vm := exec.CommandContext(cmd.Context(), run, args...)
-	vm.Env = os.Environ()
-	if !o.Check {
-		vm.Env = append(vm.Env, "VM_CONSOLE=1", "VM_TIMEOUT=0")
-	}
+	vm.Env = env
+	vm.Cancel = func() error { return vm.Process.Signal(os.Interrupt) } // it ends the machine
 	vm.Stdin, vm.Stdout, vm.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return vm.Run()
+}
+
+// hasTerminal reports whether somebody could use a shell.
+func hasTerminal() bool {
+	_, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // tryOut tells what to do with a lab that stays up.
@@ -138,5 +145,5 @@ func interactive(cmd *cobra.Command) error {
 	sh.Env = append(os.Environ(), "PATH="+filepath.Dir(self)+":"+os.Getenv("PATH"), `PS1=vm:\w# `)
 	sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, os.Stdout, os.Stderr
 	sh.Run() // how the user's last command ended does not matter
-	return lab.Down("", demo.Name)
+	return lab.Down("", demo.DefaultName)
 }

@@ -4,6 +4,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +20,13 @@ import (
 	"github.com/netquorum/netquorum/lab"
 )
 
-// Name is the name of the demo's lab.
-const Name = "demo"
+// DefaultName is the name of the demonstration's lab.
+const DefaultName = "demo"
 
 // Options are what to show, and how.
 type Options struct {
+	// Name of the lab; DefaultName when empty.
+	Name string
 	// Example names the pair of files Example.yaml and Example.topology.yaml
 	// in the directory Examples.
 	Example  string
@@ -62,7 +65,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := lab.New(topology, lab.Options{Name: Name, Dir: o.LabDir, Binary: o.Binary, Command: o.Command})
+	l, err := lab.New(topology, lab.Options{Name: cmp.Or(o.Name, DefaultName), Dir: o.LabDir, Binary: o.Binary, Command: o.Command})
 	if err != nil {
 		return err
 	}
