@@ -29,6 +29,7 @@ type diskLog struct {
 	stall  time.Duration
 	failed atomic.Pointer[DiskError]
 	onFail func(error) // told once, of the first failed write
+	onWipe func()      // told when raft has deleted the whole log
 	fatal  func(error)
 	Writes Histogram // durations of writes, each with its syncs
 }
@@ -42,7 +43,8 @@ var (
 // IsMonotonic makes raft delete the whole old log when it installs a snapshot.
 // Otherwise a follower with a divergent tail keeps its entry at the snapshot's
 // index, refuses what follows, and fetches the snapshot for ever
-// (hashicorp/raft issues 697 and 704).
+// (hashicorp/raft issues 697 and 704). That is half of the cure; the other half
+// is Store.wiped.
 func (d *diskLog) IsMonotonic() bool { return true }
 
 // write runs one write under the watchdog and the latch.
@@ -85,7 +87,13 @@ func (d *diskLog) StoreLogs(ls []*raft.Log) error {
 }
 
 func (d *diskLog) DeleteRange(lo, hi uint64) error {
-	return d.write("shorten log", func() error { return d.disk.DeleteRange(lo, hi) })
+	if err := d.write("shorten log", func() error { return d.disk.DeleteRange(lo, hi) }); err != nil {
+		return err
+	}
+	if last, err := d.LastIndex(); err == nil && last == 0 {
+		d.onWipe()
+	}
+	return nil
 }
 
 // Set stores raft's vote, and SetUint64 its term. Raft panics when it cannot

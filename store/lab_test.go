@@ -145,6 +145,13 @@ func (l *lab) agree() {
 	if len(fs) == 0 || fs[0].quorumLost(len(fs)) {
 		return
 	}
+	defer func() {
+		if l.t.Failed() {
+			for _, f := range fs {
+				l.t.Logf("%+v", f.Status())
+			}
+		}
+	}()
 	l.wait("all filers to have the same state", func() bool {
 		hashes := map[[32]byte]bool{}
 		for _, f := range fs {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/netquorum/netquorum"
 )
 
@@ -48,6 +50,9 @@ type Options struct {
 	// Heartbeats do not touch the disk: without this limit a leader with a hung
 	// disk would lead for ever and nothing would be committed.
 	DiskStall time.Duration
+
+	disk func(diskStore) diskStore         // tests put a faulty disk under the log
+	logs func(raft.LogStore) raft.LogStore // tests take protections away from it
 }
 
 // Timing holds raft's timers. A failed leader is replaced after one to three
@@ -133,6 +138,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.DiskStall == 0 {
 		o.DiskStall = 2 * time.Second
+	}
+	if o.disk == nil {
+		o.disk = func(d diskStore) diskStore { return d }
+	}
+	if o.logs == nil {
+		o.logs = func(l raft.LogStore) raft.LogStore { return l }
 	}
 	if o.Fatal == nil {
 		log := o.Log

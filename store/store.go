@@ -36,7 +36,8 @@ type Store struct {
 	node       atomic.Pointer[node]
 	nodeMu     sync.Mutex    // held while the node is exchanged
 	lookMu     sync.Mutex    // held while the leader is looked up and noted
-	repairs    chan *node    // nodes to be opened again
+	repairs    chan repair   // nodes to be opened again
+	wipes      chan struct{} // holds one item when raft has deleted its log
 	suspects   chan struct{} // holds one item when the leader may be dead
 	failure    atomic.Pointer[error]
 	removed    chan struct{} // closed when this filer was removed
@@ -59,7 +60,7 @@ func Open(o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{o: o, views: newViews(), reigns: newReigns(),
-		repairs: make(chan *node, 1), suspects: make(chan struct{}, 1), removed: make(chan struct{}),
+		repairs: make(chan repair, 1), wipes: make(chan struct{}, 1), suspects: make(chan struct{}, 1), removed: make(chan struct{}),
 		members: make(chan struct{}, 1), restoring: make(chan struct{}, 1)}
 	s.group, s.reads = newGroup(s), newRounds(s)
 	s.life, s.endLife = context.WithCancel(context.Background())
@@ -100,8 +101,8 @@ func (s *Store) openLog() error {
 		return err
 	}
 	s.bolt = bolt
-	s.disk = &diskLog{disk: bolt, path: path, stall: s.o.DiskStall, onFail: s.diskFailed, fatal: s.fatal}
-	s.logs, err = raft.NewLogCache(logCache, s.disk)
+	s.disk = &diskLog{disk: s.o.disk(bolt), path: path, stall: s.o.DiskStall, onFail: s.diskFailed, onWipe: s.wiped, fatal: s.fatal}
+	s.logs, err = raft.NewLogCache(logCache, s.o.logs(s.disk))
 	return err
 }
 

@@ -51,8 +51,10 @@ func (s *Store) suspect() {
 func (s *Store) attend() {
 	for {
 		select {
-		case n := <-s.repairs:
-			s.reopen(n)
+		case r := <-s.repairs:
+			s.reopen(r)
+		case <-s.wipes:
+			s.checkWiped()
 		case <-s.suspects:
 			s.succeed(s.node.Load(), s.reigns.load())
 		case <-s.life.Done():
