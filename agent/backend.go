@@ -10,7 +10,6 @@ import (
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/fsm"
-	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/transport"
 )
 
@@ -66,13 +65,16 @@ func (b backend) Tokens(ctx context.Context) ([]api.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := m.store.Read(ctx, store.Linearizable)
+	state, err := m.read(ctx)
 	if err != nil {
-		return nil, apiError(err)
+		return nil, err
 	}
 	var out []api.Token
 	for d := range state.Config().All(netquorum.KindToken) {
 		t := d.Spec.(*netquorum.Token)
+		if t.UsedBy != "" || t.Expires < b.cfg.Now().Unix() {
+			continue
+		}
 		out = append(out, api.Token{ID: d.Name, Filer: t.Filer, Expires: time.Unix(t.Expires, 0).UTC()})
 	}
 	return out, nil
@@ -109,12 +111,9 @@ func (b backend) Apply(ctx context.Context, r api.ApplyRequest) (api.ApplyResult
 			}
 		}
 	}
-	result, err := m.store.Propose(ctx, t)
+	result, err := m.propose(ctx, t)
 	if err != nil {
-		return api.ApplyResult{}, apiError(err)
-	}
-	if result.Refusal != nil {
-		return api.ApplyResult{}, refusal(result.Refusal)
+		return api.ApplyResult{}, err
 	}
 	out := api.ApplyResult{Revision: result.Revision, Changed: result.Changed}
 	if r.Wait == api.WaitCached || r.Wait == api.WaitApplied {
@@ -134,6 +133,8 @@ func (b backend) Restore(ctx context.Context, r api.RestoreRequest) (api.Restore
 			return api.RestoreResult{}, err
 		}
 	}
+	ctx, release := m.quorum.While(ctx)
+	defer release()
 	rev, err := m.store.Restore(ctx, r.Documents, r.Actor)
 	if err != nil {
 		var refused *fsm.Refusal
@@ -159,9 +160,9 @@ func (b backend) Read(ctx context.Context, c api.Consistency) (api.Snapshot, err
 		config, revision := m.newest()
 		return api.Snapshot{Config: config, Revision: revision}, nil
 	}
-	state, err := m.store.Read(ctx, store.Linearizable)
+	state, err := m.read(ctx)
 	if err != nil {
-		return api.Snapshot{}, apiError(err)
+		return api.Snapshot{}, err
 	}
 	return api.Snapshot{Config: state.Config(), Revision: state.Revision()}, nil
 }
@@ -172,10 +173,7 @@ func (b backend) History(ctx context.Context, r api.HistoryRequest) ([]api.Chang
 	if err != nil {
 		return nil, err
 	}
-	state, err := m.store.Read(ctx, store.Linearizable)
-	if err != nil {
-		return nil, apiError(err)
-	}
+	state := m.store.State() // what happened is worth knowing without a quorum too
 	if r.From != 0 && r.From < state.Oldest() {
 		return nil, fmt.Errorf("%w: revision %d is gone, the oldest kept is %d", api.ErrCompacted, r.From, state.Oldest())
 	}

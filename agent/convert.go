@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 	"time"
 
@@ -40,7 +39,7 @@ func apiError(err error) error {
 		{context.DeadlineExceeded, api.ErrTimeout},
 	} {
 		if errors.Is(err, m.is) {
-			return fmt.Errorf("%w: %w", m.code, err)
+			return api.Refuse(m.code, err.Error(), nil)
 		}
 	}
 	return err

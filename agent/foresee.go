@@ -24,9 +24,9 @@ type planRequest struct {
 
 // dryRun tells what a transaction would change and what each filer would do.
 func (m *member) dryRun(ctx context.Context, t fsm.Transaction) (api.ApplyResult, error) {
-	state, err := m.store.Read(ctx, linearizable)
+	state, err := m.read(ctx)
 	if err != nil {
-		return api.ApplyResult{}, apiError(err)
+		return api.ApplyResult{}, err
 	}
 	after, result := fsm.DryRun(state, t)
 	if result.Refusal != nil {

@@ -54,6 +54,7 @@ type leader struct {
 	newID       func() string
 	logger      *slog.Logger
 	memberGrace time.Duration // how long one change of raft's members may take
+	reported    func(filer string, at time.Time)
 
 	// deciding is held for reading while a lease is granted and for writing
 	// from looking at who is gone until the moves are committed. Otherwise a
@@ -71,7 +72,7 @@ type leader struct {
 func newLeader(l log, self string, lease, margin, tick time.Duration, now func() time.Time, newID func() string, logger *slog.Logger) *leader {
 	return &leader{
 		log: l, self: self, term: lease, margin: margin, tick: tick, now: now, newID: newID, logger: logger,
-		memberGrace: 30 * time.Second, wake: make(chan struct{}, 1),
+		memberGrace: 30 * time.Second, reported: func(string, time.Time) {}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -89,7 +90,9 @@ func (l *leader) Report(ctx context.Context, r report) (failover.Grant, error) {
 	if err != nil {
 		return failover.Grant{}, fmt.Errorf("%w: %w", errNotLeading, err)
 	}
-	ledger.Grant(r.Filer, l.now())
+	now := l.now()
+	ledger.Grant(r.Filer, now)
+	l.reported(r.Filer, now)
 	l.mu.Lock()
 	changed := l.settled[r.Filer] < r.Settled
 	if l.ledger == ledger {

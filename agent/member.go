@@ -22,9 +22,6 @@ import (
 	"github.com/netquorum/netquorum/transport"
 )
 
-// linearizable spares the files that read the store an import.
-const linearizable = store.Linearizable
-
 // What filers ask of each other's agents.
 const (
 	pathReport   = "/agent/report"
@@ -57,6 +54,8 @@ type member struct {
 	follower *follower
 	lease    failover.Lease
 	lead     *leader
+	quorum   *quorum
+	seen     sightings
 	// network is the newest revision that concerns the kernel, as far as seen.
 	network atomic.Uint64
 }
@@ -98,6 +97,8 @@ func (a *Agent) openMember(identity *transport.Identity, authority *transport.Au
 	}
 	m.keeper = bootcache.NewKeeper(a.cache, m.store, identity.Cluster, m.id, m.name)
 	m.lead = newLeader(raftLog{m.store}, m.name, a.cfg.lease(), a.cfg.margin(), a.cfg.Heartbeat/2, a.cfg.Now, newRequestID, m.log)
+	m.lead.reported = m.seen.note
+	m.quorum = newQuorum(func() bool { return m.store.Status().Leader != "" }, a.cfg.Heartbeat, a.cfg.Now)
 	return m, nil
 }
 
@@ -124,6 +125,7 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { m.keeper.Run(ctx); return ctx.Err() })
 	g.Go(func() error { return m.watch(ctx) })
 	g.Go(func() error { return m.renewIdentity(ctx) })
+	g.Go(func() error { return m.quorum.Run(ctx) })
 	return g.Wait()
 }
 
@@ -137,7 +139,7 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("POST "+pathWait, serve(m.wait))
 	mux.HandleFunc("POST "+pathPlan, serve(m.plan))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
-	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (api.FilerStatus, error) { return m.self(ctx), nil }))
+	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
 	return mux
 }
 
@@ -236,14 +238,29 @@ func (m *member) sendReport(ctx context.Context, r report) (failover.Grant, erro
 
 // commit proposes a transaction and returns a refusal as an error.
 func (m *member) commit(ctx context.Context, t fsm.Transaction) error {
+	_, err := m.propose(ctx, t)
+	return err
+}
+
+func (m *member) propose(ctx context.Context, t fsm.Transaction) (fsm.Result, error) {
+	ctx, release := m.quorum.While(ctx)
+	defer release()
 	r, err := m.store.Propose(ctx, t)
 	if err != nil {
-		return apiError(err)
+		return r, apiError(err)
 	}
 	if r.Refusal != nil {
-		return refusal(r.Refusal)
+		return r, refusal(r.Refusal)
 	}
-	return nil
+	return r, nil
+}
+
+// read returns a linearizable state.
+func (m *member) read(ctx context.Context) (*fsm.State, error) {
+	ctx, release := m.quorum.While(ctx)
+	defer release()
+	s, err := m.store.Read(ctx, store.Linearizable)
+	return s, apiError(err)
 }
 
 // renewIdentity replaces the filer's certificate before it expires.

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
@@ -58,8 +61,38 @@ func appliedOf(o outcome) netquorum.Revision {
 	return o.settled
 }
 
+// A selfAnswer is what a filer says of itself, and when it last heard of others:
+// the leader is the one that hears of all.
+type selfAnswer struct {
+	api.FilerStatus
+	Heard map[string]time.Time `json:"heard,omitempty"`
+}
+
+// sightings are when filers were last heard of. The zero value is ready to use.
+type sightings struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (s *sightings) note(filer string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = map[string]time.Time{}
+	}
+	if at.After(s.at[filer]) {
+		s.at[filer] = at.UTC()
+	}
+}
+
+func (s *sightings) all() map[string]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.at)
+}
+
 // self is what this filer reports of itself.
-func (m *member) self(ctx context.Context) api.FilerStatus {
+func (m *member) self(ctx context.Context) selfAnswer {
 	s, raft := m.store.State(), m.store.Status()
 	o, _ := m.follower.Outcome()
 	cache := m.keeper.Status()
@@ -84,7 +117,7 @@ func (m *member) self(ctx context.Context) api.FilerStatus {
 	}
 	config, _ := m.newest()
 	out.Links = links(ctx, m.kernel, config, m.name)
-	return out
+	return selfAnswer{out, m.seen.all()}
 }
 
 func role(s store.Status, id netquorum.FilerID) api.Role {
@@ -119,21 +152,30 @@ func (m *member) status(ctx context.Context) api.Status {
 		_, err := m.store.Read(ctx, store.Linearizable)
 		quorum <- err == nil
 	}()
-	answers, failed := ask(ctx, members(config), func(ctx context.Context, id netquorum.FilerID) (api.FilerStatus, error) {
+	answers, failed := ask(ctx, members(config), func(ctx context.Context, id netquorum.FilerID) (selfAnswer, error) {
 		if id == m.id {
 			return m.self(ctx), nil
 		}
-		var s api.FilerStatus
+		var s selfAnswer
 		return s, call(ctx, m.client, id, pathSelf, struct{}{}, &s)
 	})
 	out.Quorum = <-quorum
-	seen := m.cfg.Now().UTC()
+	now := m.cfg.Now().UTC()
 	for name, s := range answers {
-		s.Name, s.Seen = name, &seen
-		out.Filers = append(out.Filers, s)
+		m.seen.note(name, now)
+		for other, at := range s.Heard {
+			m.seen.note(other, at)
+		}
+		s.Name, s.Seen = name, &now
+		out.Filers = append(out.Filers, s.FilerStatus)
 	}
+	seen := m.seen.all()
 	for name := range failed {
-		out.Filers = append(out.Filers, api.FilerStatus{Name: name, ID: memberID(config, name), Role: api.RoleUnreachable})
+		f := api.FilerStatus{Name: name, ID: memberID(config, name), Role: api.RoleUnreachable}
+		if at, ok := seen[name]; ok {
+			f.Seen = &at
+		}
+		out.Filers = append(out.Filers, f)
 	}
 	for d := range config.All(netquorum.KindFiler) {
 		if memberID(config, d.Name) == "" {
@@ -157,7 +199,7 @@ func (m *member) status(ctx context.Context) api.Status {
 }
 
 // serverStatus tells where a server is, as its host reports it.
-func serverStatus(c netquorum.Config, h netquorum.Hosted, filers map[string]api.FilerStatus) api.ServerStatus {
+func serverStatus(c netquorum.Config, h netquorum.Hosted, filers map[string]selfAnswer) api.ServerStatus {
 	out := api.ServerStatus{Kind: h.Key.Kind, Name: h.Key.Name, Group: h.Group, State: "unplaced", Candidates: c.Candidates(h)}
 	for _, a := range h.Addresses {
 		out.Addresses = append(out.Addresses, a.Prefix)
@@ -170,7 +212,7 @@ func serverStatus(c netquorum.Config, h netquorum.Hosted, filers map[string]api.
 	switch {
 	case p.Filer != "":
 		out.State = "moving"
-		if f, ok := filers[p.Filer]; ok && serves(f, h) {
+		if f, ok := filers[p.Filer]; ok && serves(f.FilerStatus, h) {
 			out.State = "serving"
 		}
 	case p.Leaving != "":
