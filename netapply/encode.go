@@ -90,9 +90,7 @@ func (k *Netlink) learn(name string) error {
 	m := linkHeader(0, 0, 0)
 	m.text(unix.IFLA_IFNAME, name)
 	m.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	req := k.request(unix.RTM_GETLINK, 0)
-	req.AddData(m)
-	replies, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	replies, err := request(k.questions, unix.RTM_GETLINK, 0, m).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil || len(replies) == 0 {
 		return errors.Join(err, fmt.Errorf("link %s was made but cannot be found", name))
 	}

@@ -84,3 +84,6 @@ func openKernel(t testing.TB) *netapply.Netlink {
 	t.Cleanup(func() { k.Close() })
 	return k
 }
+
+// tryCommand reports whether a command succeeds.
+func tryCommand(line string) bool { return exec.Command("sh", "-c", line).Run() == nil }

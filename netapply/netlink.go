@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,16 +21,27 @@ import (
 )
 
 // Netlink is the kernel of the network namespace in which it was opened. It
-// keeps one socket; requests wait for each other. Settings are written through
+// keeps a socket for questions and one for changes; requests on either wait for
+// each other. Settings are written through
 // /proc/sys, which shows the namespace of the thread that looks: a program that
 // changes namespaces must call from a thread that is in the right one.
 type Netlink struct {
-	sockets map[int]*nl.SocketHandle
-	proto   bool // the kernel keeps who made an address
-	writes  atomic.Uint64
+	questions, changes map[int]*nl.SocketHandle
+
+	proto  bool // the kernel keeps who made an address
+	writes atomic.Uint64
 
 	mu    sync.Mutex
-	index map[string]int // links by name, as last observed or made
+	index map[string]int // links by name, as last observed
+	// made are links that we made since somebody began to observe: a list that
+	// was begun before does not have them.
+	made  map[string]madeLink
+	count uint64
+}
+
+type madeLink struct {
+	index int
+	at    uint64 // by Netlink.count
 }
 
 // requestTimeout bounds one request. The kernel answers in microseconds; when
@@ -38,27 +50,45 @@ const requestTimeout = 10 * time.Second
 
 // Open connects to the kernel of the calling thread's network namespace.
 func Open() (*Netlink, error) {
+	questions, err := openSocket()
+	if err != nil {
+		return nil, err
+	}
+	changes, err := openSocket()
+	if err != nil {
+		questions.Close()
+		return nil, err
+	}
+	// Both are refinements that old kernels lack: lists filtered in the kernel,
+	// and error texts beside error numbers. The texts are for changes only: the
+	// library takes the end of a list that failed with a text for the answer to
+	// a change, and reads beyond it.
+	_ = unix.SetsockoptInt(questions.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	_ = changes.SetExtAck(true)
+	return &Netlink{
+		questions: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: questions}},
+		changes:   map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: changes}},
+		proto:     kernelAtLeast(5, 18),
+		index:     map[string]int{},
+		made:      map[string]madeLink{},
+	}, nil
+}
+
+func openSocket() (*nl.NetlinkSocket, error) {
 	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
 	}
-	// Both are refinements that old kernels lack: filtering in the kernel, and
-	// error texts beside error numbers.
-	_ = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	_ = s.SetExtAck(true)
 	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
 	_ = s.SetSendTimeout(&timeout)
 	_ = s.SetReceiveTimeout(&timeout)
-	return &Netlink{
-		sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}},
-		proto:   kernelAtLeast(5, 18),
-		index:   map[string]int{},
-	}, nil
+	return s, nil
 }
 
 // Close ends the connection.
 func (k *Netlink) Close() error {
-	k.sockets[unix.NETLINK_ROUTE].Close()
+	k.questions[unix.NETLINK_ROUTE].Close()
+	k.changes[unix.NETLINK_ROUTE].Close()
 	return nil
 }
 
@@ -93,8 +123,7 @@ const dumpTries = 10
 // before each try.
 func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset func(), each func([]byte) error) error {
 	for try := 1; ; try++ {
-		req := k.request(what, unix.NLM_F_DUMP)
-		req.AddData(body)
+		req := request(k.questions, what, unix.NLM_F_DUMP, body)
 		reset()
 		var bad error
 		err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(b []byte) bool {
@@ -115,17 +144,17 @@ func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset fu
 	}
 }
 
-func (k *Netlink) request(what uint16, flags int) *nl.NetlinkRequest {
+func request(on map[int]*nl.SocketHandle, what uint16, flags int, body *message) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(int(what), flags)
-	req.Sockets = k.sockets
+	req.Sockets = on
+	req.AddData(body)
 	return req
 }
 
 // change asks for one change and waits for the answer. Answers in gone mean
 // that there was nothing left to do.
 func (k *Netlink) change(what uint16, flags int, body *message, gone ...unix.Errno) error {
-	req := k.request(what, flags|unix.NLM_F_ACK)
-	req.AddData(body)
+	req := request(k.changes, what, flags|unix.NLM_F_ACK, body)
 	k.writes.Add(1)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	for _, g := range gone {
@@ -140,6 +169,9 @@ func (k *Netlink) change(what uint16, flags int, body *message, gone ...unix.Err
 func (k *Netlink) lookup(name string) (int, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if m, ok := k.made[name]; ok {
+		return m.index, true
+	}
 	i, ok := k.index[name]
 	return i, ok
 }
@@ -147,7 +179,23 @@ func (k *Netlink) lookup(name string) (int, bool) {
 func (k *Netlink) remember(name string, index int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.index[name] = index
+	k.count++
+	k.made[name] = madeLink{index, k.count}
+}
+
+// begin is called before links are listed, observed after it with what begin
+// returned. Several may observe while one makes links.
+func (k *Netlink) begin() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.count
+}
+
+func (k *Netlink) observed(index map[string]int, since uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.index = index
+	maps.DeleteFunc(k.made, func(_ string, m madeLink) bool { return m.at <= since })
 }
 
 // indexOf is lookup for a link that must exist.

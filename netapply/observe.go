@@ -13,6 +13,7 @@ import (
 // two of them is reported to whoever watches, and looked at then.
 func (k *Netlink) Observe(ctx context.Context) (Observed, error) {
 	o := Observed{AddressProtocol: k.proto}
+	since := k.begin()
 	links, err := k.observeLinks(ctx)
 	if err != nil {
 		return o, fmt.Errorf("listing links: %w", err)
@@ -23,9 +24,7 @@ func (k *Netlink) Observe(ctx context.Context) (Observed, error) {
 		names[l.index] = l.name
 		index[l.name] = l.index
 	}
-	k.mu.Lock()
-	k.index = index
-	k.mu.Unlock()
+	k.observed(index, since)
 	name := func(i int) string { return names[i] }
 	for _, l := range links {
 		link, err := l.observed(name)
