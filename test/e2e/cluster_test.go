@@ -68,7 +68,7 @@ func raiseTopology(t *testing.T, e example, top *lab.Topology, needs ...lab.Feat
 		c.heartbeat = 2 * time.Second
 	}
 	c.lease = 5 * c.heartbeat
-	o := lab.Options{Name: labName(t.Name()), Dir: labsDir, Binary: binary,
+	o := lab.Options{Name: labName(t.Name()), Dir: labsDir, Binary: daemon,
 		Command: []string{"netquorum", "serve", "--heartbeat", c.heartbeat.String()}}
 	for n := 2; ; n++ { // a test may have several labs at a time
 		if _, err := os.Stat(filepath.Join(labsDir, o.Name)); err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/netquorum/netquorum/lab"
 )
 
-// binary is the netquorum that the labs run. Where it is empty, unbuilt says
+// daemon is the netquorum that the labs run. Where it is empty, unbuilt says
 // why.
 var (
-	binary  string
+	daemon  string
 	unbuilt error
 )
 
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary, unbuilt = findBinary(dir)
+		daemon, unbuilt = findBinary(dir)
 		return m.Run()
 	}())
 }
