@@ -189,16 +189,23 @@ func (l *leader) filers(ledger *failover.Ledger, c netquorum.Config) map[string]
 // place commits what failover.Place decides and reports whether nothing is left
 // to decide from what was seen.
 func (l *leader) place(ctx context.Context) bool {
-	l.deciding.Lock()
-	defer l.deciding.Unlock()
 	ledger := l.book()
 	if ledger == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.term)
 	defer cancel()
+	// Confirming may take as long as a lease, and filers must be able to report
+	// meanwhile, or all of them would be gone by the time it succeeds.
 	state, err := l.log.Confirm(ctx)
 	if err != nil {
+		return false
+	}
+	l.deciding.Lock()
+	defer l.deciding.Unlock()
+	// The confirmation may be of a later term than the ledger, before which
+	// another leader may have granted leases that the ledger does not have.
+	if l.book() != ledger {
 		return false
 	}
 	changes, orphans := failover.Place(state.Config(), l.filers(ledger, state.Config()))
@@ -269,10 +276,10 @@ func (l *leader) keepMembers(ctx context.Context) {
 		if l.book() == nil {
 			continue
 		}
-		add, remove := memberChanges(l.log.State().Config(), l.log.Servers())
 		step, cancel := context.WithTimeout(ctx, l.memberGrace)
-		var err error
+		add, remove, err := l.memberChanges(step)
 		switch {
+		case err != nil:
 		case len(add) > 0:
 			err = l.log.AddMember(step, add[0])
 		case len(remove) > 0:
@@ -283,6 +290,22 @@ func (l *leader) keepMembers(ctx context.Context) {
 			l.logger.Warn("raft's members could not be changed; trying again", "add", add, "remove", remove, "error", err)
 		}
 	}
+}
+
+// memberChanges returns how raft's members differ from the Member documents. A
+// leader that was elected just now may not have applied its log yet; by what it
+// knows then, it would remove filers that are documented, itself among them.
+func (l *leader) memberChanges(ctx context.Context) (add, remove []netquorum.FilerID, err error) {
+	add, remove = memberChanges(l.log.State().Config(), l.log.Servers())
+	if len(add) == 0 && len(remove) == 0 {
+		return nil, nil, nil
+	}
+	state, err := l.log.Confirm(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	add, remove = memberChanges(state.Config(), l.log.Servers())
+	return add, remove, nil
 }
 
 // memberChanges compares the Member documents with raft's voters.

@@ -17,18 +17,29 @@ import (
 
 // A memoryLog applies proposals to a real state machine at once.
 type memoryLog struct {
-	mu       sync.Mutex
-	state    *fsm.State
-	index    uint64
-	term     uint64
-	leading  bool
-	deposed  bool // leads in its own eyes, without a quorum
-	voters   []netquorum.FilerID
+	mu      sync.Mutex
+	state   *fsm.State
+	behind  *fsm.State // what State returns instead, when set
+	index   uint64
+	term    uint64
+	leading bool
+	deposed bool // leads in its own eyes, without a quorum
+	voters  []netquorum.FilerID
+	// confirming happens to the log, if set, while a confirmation is under way.
+	confirming func(*memoryLog)
+
 	proposed chan fsm.Transaction // receives before a proposal is applied, when set
 	resume   chan struct{}
 }
 
-func (l *memoryLog) State() *fsm.State { l.mu.Lock(); defer l.mu.Unlock(); return l.state }
+func (l *memoryLog) State() *fsm.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.behind != nil {
+		return l.behind
+	}
+	return l.state
+}
 func (l *memoryLog) Leading() (uint64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,6 +50,9 @@ func (l *memoryLog) Confirm(context.Context) (*fsm.State, error) {
 	defer l.mu.Unlock()
 	if l.deposed || !l.leading {
 		return nil, errors.New("no quorum")
+	}
+	if l.confirming != nil {
+		l.confirming(l)
 	}
 	return l.state, nil
 }
@@ -181,6 +195,63 @@ func TestANewLeaderWaitsForLeasesOfItsPredecessor(t *testing.T) {
 	}
 }
 
+// A confirmation that takes so long that the leader is deposed and elected again
+// meanwhile says nothing about leases that were granted in between.
+func TestALedgerOfAnEarlierTermMovesNothing(t *testing.T) {
+	lead, log, clock := newTestLeader(t)
+	ctx := t.Context()
+	lead.Report(ctx, report{Filer: "f1"})
+	lead.place(ctx)
+	clock.Add(testLease + testMargin)
+	lead.Report(ctx, report{Filer: "f2"})
+	log.confirming = func(l *memoryLog) { l.term, l.confirming = l.term+2, nil }
+	if lead.place(ctx) {
+		t.Error("the leader believes that it has decided by what it sees in its new term")
+	}
+	if got := host(t, log); got != "f1" {
+		t.Errorf("web was moved to %q although f1 may have been granted a lease in the term between", got)
+	}
+}
+
+// While the leader waits for a quorum to confirm it, filers report: otherwise
+// none of them would be live when it decides.
+func TestFilersReportWhileTheLeaderIsBeingConfirmed(t *testing.T) {
+	lead, log, clock := newTestLeader(t)
+	ctx := t.Context()
+	lead.Report(ctx, report{Filer: "f1"})
+	lead.place(ctx)
+	waiting, confirmed := make(chan struct{}), make(chan struct{})
+	log.confirming = func(l *memoryLog) {
+		l.confirming = nil
+		l.mu.Unlock()
+		waiting <- struct{}{}
+		<-confirmed
+		l.mu.Lock()
+	}
+	var placed sync.WaitGroup
+	placed.Go(func() { lead.place(ctx) })
+	<-waiting
+	clock.Add(testLease + testMargin)
+	reported := make(chan error, 1)
+	go func() {
+		_, err := lead.Report(ctx, report{Filer: "f1"})
+		reported <- err
+	}()
+	select {
+	case err := <-reported:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the report of f1 is not answered while the leader waits for a quorum")
+	}
+	close(confirmed)
+	placed.Wait()
+	if got := host(t, log); got != "f1" {
+		t.Errorf("web was moved to %q although f1 has just reported", got)
+	}
+}
+
 // A filer that comes back just while its servers are being moved away must not
 // be told that it may host at the revision before the move.
 func TestNoLeaseIsGrantedWhileMovesAreBeingCommitted(t *testing.T) {
@@ -214,6 +285,25 @@ func TestNoLeaseIsGrantedWhileMovesAreBeingCommitted(t *testing.T) {
 	d, _ := log.State().Config().Get(netquorum.KindPlacement, "web")
 	if g.Revision < d.Revision {
 		t.Errorf("the lease is good from revision %d, the move was %d", g.Revision, d.Revision)
+	}
+}
+
+// Right after its election a leader may not have applied its log yet.
+func TestALeaderThatIsBehindRemovesNobody(t *testing.T) {
+	lead, log, _ := newTestLeader(t)
+	log.voters = []netquorum.FilerID{"f1-id", "f2-id", "f3-id"}
+	log.behind = fsm.NewState()
+	add, remove, err := lead.memberChanges(t.Context())
+	if err != nil || len(add) > 0 || len(remove) > 0 {
+		t.Errorf("add %v, remove %v, %v", add, remove, err)
+	}
+	log.voters = append(log.voters, "old")
+	if _, remove, err = lead.memberChanges(t.Context()); err != nil || fmt.Sprint(remove) != "[old]" {
+		t.Errorf("remove %v, %v, want old", remove, err)
+	}
+	log.deposed = true
+	if add, remove, err = lead.memberChanges(t.Context()); err == nil || len(add) > 0 || len(remove) > 0 {
+		t.Errorf("a leader without a quorum would add %v, remove %v, %v", add, remove, err)
 	}
 }
 
