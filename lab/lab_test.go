@@ -263,12 +263,12 @@ func TestNobodyHearsADyingMachine(t *testing.T) {
 	eventually(t, "client reaches filer1", func() bool { return reaches(t, l, "client", "10.9.0.11") })
 	// A connection whose far end dies with its machine stays open: no FIN, no
 	// RST comes.
-	server := Command(t.Context(), os.Args[0], "-test.run=^TestHelperAcceptAndWait$")
+	server := Command(t.Context(), os.Args[0])
 	server.Env = append(server.Env, "LAB_TEST_LISTEN=10.9.0.11:7000")
 	if _, err := l.Start("filer1", server); err != nil {
 		t.Fatal(err)
 	}
-	client := Command(t.Context(), os.Args[0], "-test.run=^TestHelperDialAndWait$")
+	client := Command(t.Context(), os.Args[0])
 	client.Env = append(client.Env, "LAB_TEST_DIAL=10.9.0.11:7000")
 	said, stdout := io.Pipe()
 	defer said.Close()
@@ -298,39 +298,46 @@ func TestNobodyHearsADyingMachine(t *testing.T) {
 	out(t, l, "filer1", "true")
 }
 
-// The two ends of TestNobodyHearsADyingMachine's connection run as processes of
-// their machines.
-func TestHelperAcceptAndWait(t *testing.T) {
-	address := os.Getenv("LAB_TEST_LISTEN")
-	if address == "" {
-		t.Skip("runs as a part of TestNobodyHearsADyingMachine")
+// TestMain lets the two ends of TestNobodyHearsADyingMachine's connection be
+// processes of their machines.
+func TestMain(m *testing.M) {
+	if address := os.Getenv("LAB_TEST_LISTEN"); address != "" {
+		acceptAndWait(address)
+		return
 	}
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
+	if address := os.Getenv("LAB_TEST_DIAL"); address != "" {
+		dialAndWait(address)
+		return
 	}
-	conn, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	io.Copy(io.Discard, conn)
+	os.Exit(m.Run())
 }
 
-func TestHelperDialAndWait(t *testing.T) {
-	address := os.Getenv("LAB_TEST_DIAL")
-	if address == "" {
-		t.Skip("runs as a part of TestNobodyHearsADyingMachine")
+func acceptAndWait(address string) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
+	if conn, err := ln.Accept(); err == nil {
+		io.Copy(io.Discard, conn)
+	}
+}
+
+func dialAndWait(address string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
 	var conn net.Conn
-	eventually(t, "a connection", func() (ok bool) {
-		var err error
+	err := await(ctx, func() (err error) {
 		conn, err = net.Dial("tcp", address)
-		return err == nil
+		return err
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	fmt.Println("connected")
 	conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-	_, err := conn.Read(make([]byte, 1))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err = conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		fmt.Println("silence")
 		return
 	}

@@ -149,10 +149,10 @@ func (r *runner) compile(ctx context.Context, names []string) ([]testPackage, er
 func (r *runner) boot(ctx context.Context, packages []testPackage) error {
 	script := &bytes.Buffer{}
 	for _, p := range packages {
-		fmt.Fprintf(script, "echo 'kernel tests of %s'\n", p.path)
+		fmt.Fprintf(script, "echo 'kernel tests of %s'; SECONDS=0\n", p.path)
 		fmt.Fprintf(script, "cd '%s' && timeout -k 10 %d '%s/%s.test' -test.v=test2json -test.run '%s' -test.timeout %s >\"$NQ_OUT/%s.out\" 2>&1\n",
 			p.dir, int((r.limit + 30*time.Second).Seconds()), r.dir, p.file, r.run, r.limit, p.file)
-		fmt.Fprintf(script, "echo $? >\"$NQ_OUT/%s.status\"\n", p.file)
+		fmt.Fprintf(script, "echo $? >\"$NQ_OUT/%s.status\"; echo \"  ended after $SECONDS s\"\n", p.file)
 	}
 	job := filepath.Join(r.dir, "job")
 	if err := os.WriteFile(job, script.Bytes(), 0o644); err != nil {
