@@ -2,7 +2,9 @@ package netapply_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -249,15 +251,16 @@ func TestKernelWalk(t *testing.T) {
 	seed := walkSeed(t)
 	d := &drawer{rng: rand.New(rand.NewPCG(seed, 2)), vlan: hasFeature(t, netapply.FeatureBond) && hasFeature(t, netapply.FeatureVLAN) && hasFeature(t, netapply.FeatureVRF)}
 	plug := func() {
-		for _, n := range drawnCards {
-			cards(t, string(n))
-		}
+		cards(t, "eth0", "eth1", "eth2", "eth3", "eth4", "eth5")
 	}
 	plug()
 	k := openKernel(t)
 	steps := 40
-	if testing.Short() {
-		steps = 10
+	if emulated {
+		steps = 15 // a few seconds each
+	}
+	if n, err := strconv.Atoi(os.Getenv("NQ_KERNEL_WALK")); err == nil {
+		steps = n
 	}
 	rounds := map[int]int{}
 	for step := range steps {
@@ -280,9 +283,11 @@ func TestKernelWalk(t *testing.T) {
 		got := settledState(t, k, desired)
 		expected := elsewhere(t, func() string {
 			plug()
+			var mtu strings.Builder
 			for _, n := range drawnCards {
-				run(t, "ip", "link", "set", string(n), "mtu", strconv.Itoa(mtus[string(n)]))
+				fmt.Fprintf(&mtu, "link set %s mtu %d\n", n, mtus[string(n)])
 			}
+			batch(t, mtu.String())
 			fresh := openKernel(t)
 			if err := apply(t, fresh, desired).Err(); err != nil {
 				t.Error(err)

@@ -2,6 +2,8 @@ package netapply_test
 
 import (
 	"encoding/json"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +116,7 @@ func TestKernelRepliesLeaveByTheOwner(t *testing.T) {
 			// The first ping settles neighbours; the second is counted.
 			run(t, "ip", append(args, address)...)
 			before := sent(t)
-			run(t, "ip", append(args, "-c20", "-i0.02", address)...)
+			run(t, "ip", append(args, "-c20", "-i0.002", address)...)
 			after := sent(t)
 			for _, l := range links {
 				// Others send now and then what IPv6 wants of a new link.
@@ -152,6 +154,36 @@ func sent(t *testing.T) map[string]int {
 		m[l.Name] = l.Stats.Tx.Packets
 	}
 	return m
+}
+
+// TestKernelOneAnswerPerAddress asks on the wire who has an address. The card
+// and the other aliases on it hear the question, too, and Linux would answer on
+// all of them.
+func TestKernelOneAnswerPerAddress(t *testing.T) {
+	if !inNamespace(t, netapply.FeatureMacvlan) {
+		return
+	}
+	if _, err := exec.LookPath("arping"); err != nil {
+		t.Skip("arping is not installed")
+	}
+	withClient(t)
+	k := openKernel(t)
+	mustApply(t, k, want(t, parse(t, strings.Replace(overlapping, "vrf: true, ", "", 1)), "filer1", "inside", "beside"))
+	for address, owner := range map[string]string{
+		"10.1.1.2": "mgmt0", "10.1.1.3": "mgmt1", "10.2.2.1": "data0-inside", "10.3.3.3": "data1-beside",
+	} {
+		out := run(t, "ip", "netns", "exec", "client", "arping", "-c1", "-I", "eth0", address)
+		answers := regexp.MustCompile(`(?i)([0-9a-f]{2}:){5}[0-9a-f]{2}`).FindAllString(out, -1)
+		for _, mac := range answers {
+			if !strings.EqualFold(mac, ipLinks(t)[owner].MAC) {
+				t.Errorf("%s of %s was answered for by %s:\n%s", address, owner, mac, out)
+				break
+			}
+		}
+		if len(answers) == 0 {
+			t.Errorf("nobody answered for %s:\n%s", address, out)
+		}
+	}
 }
 
 // TestKernelMoveAnnounced moves an address from one port to another machine's

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,8 +75,20 @@ func ipAddresses(t testing.TB) map[string][]string {
 // cards plugs virtual network cards in: veths whose other ends are up.
 func cards(t testing.TB, names ...string) {
 	t.Helper()
+	var b strings.Builder
 	for _, n := range names {
-		sh(t, fmt.Sprintf("ip link add %s mtu 9000 type veth peer name x%s mtu 9000\nip link set x%s up", n, n, n))
+		fmt.Fprintf(&b, "link add %s mtu 9000 type veth peer name x%s mtu 9000\nlink set x%s up\n", n, n, n)
+	}
+	batch(t, b.String())
+}
+
+// batch runs many ip commands at once.
+func batch(t testing.TB, commands string) {
+	t.Helper()
+	cmd := exec.Command("ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(commands)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ip -batch: %v\n%s\n%s", err, out, commands)
 	}
 }
 

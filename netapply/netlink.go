@@ -37,6 +37,7 @@ type Netlink struct {
 	// was begun before does not have them.
 	made  map[string]madeLink
 	count uint64
+	since uint64 // when index was begun, by count
 }
 
 type madeLink struct {
@@ -194,7 +195,10 @@ func (k *Netlink) begin() uint64 {
 func (k *Netlink) observed(index map[string]int, since uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.index = index
+	if since < k.since {
+		return // a later list was faster
+	}
+	k.index, k.since = index, since
 	maps.DeleteFunc(k.made, func(_ string, m madeLink) bool { return m.at <= since })
 }
 

@@ -15,8 +15,8 @@ import (
 //	routes     carry protocol 190 (Observed holds no others)
 //	rules      carry protocol 190 (Observed holds no others)
 //
-// Physical links are nobody's: we set them up, set their MTU and enslave them,
-// and never mark or remove them.
+// Physical links are nobody's: we set them up, set their MTU and arp_ignore, and
+// enslave them, and never mark or remove them.
 
 // Protocol is our number among the originators of addresses, routes and rules.
 const Protocol = 190

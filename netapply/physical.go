@@ -3,7 +3,8 @@ package netapply
 import netquorum "github.com/netquorum/netquorum"
 
 // physical wants a physical interface to be up, with an MTU if one is
-// configured. It has no role: nothing of ours is written on it.
+// configured, and silent about addresses that are not its own. It has no role:
+// nothing marks it as ours.
 func physical(i netquorum.Interface) Link {
-	return Link{Name: string(i.Name), Kind: Physical, MTU: i.MTU}
+	return Link{Name: string(i.Name), Kind: Physical, MTU: i.MTU, Settings: physicalSettings}
 }

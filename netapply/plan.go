@@ -54,6 +54,12 @@ type planner struct {
 	addresses map[addressKey]ObservedAddress
 	routes    map[Route]bool
 	rules     map[Rule]bool
+
+	// What there was at first, by link: a server may have a thousand addresses.
+	standing    map[string][]*ObservedLink // on a link; those made since are added
+	addressesOn map[string][]addressKey
+	routesOn    map[string][]Route
+	going       map[string]bool // answers of leaving
 }
 
 func newPlanner(want Desired, have Observed) *planner {
@@ -66,18 +72,26 @@ func newPlanner(want Desired, have Observed) *planner {
 		addresses: make(map[addressKey]ObservedAddress, len(have.Addresses)),
 		routes:    make(map[Route]bool, len(have.Routes)),
 		rules:     make(map[Rule]bool, len(have.Rules)),
+
+		standing:    map[string][]*ObservedLink{},
+		addressesOn: map[string][]addressKey{},
+		routesOn:    map[string][]Route{},
+		going:       map[string]bool{},
 	}
 	for _, l := range want.Links {
 		p.wanted[l.Name] = l
 	}
 	for _, l := range have.Links {
 		p.links[l.Name] = &l
+		p.standing[l.Parent] = append(p.standing[l.Parent], &l)
 	}
 	for _, a := range have.Addresses {
 		p.addresses[a.key()] = a
+		p.addressesOn[a.Link] = append(p.addressesOn[a.Link], a.key())
 	}
 	for _, r := range have.Routes {
 		p.routes[r] = true
+		p.routesOn[r.Link] = append(p.routesOn[r.Link], r)
 	}
 	for _, r := range have.Rules {
 		p.rules[r] = true
@@ -200,12 +214,14 @@ func (p *planner) delAddresses() {
 // leaving reports whether the link goes in the last phase and takes with it
 // what is on it.
 func (p *planner) leaving(name string) bool {
-	l := p.links[name]
-	if l == nil || !l.Ours() {
-		return false
+	answer, known := p.going[name]
+	if !known {
+		_, wanted := p.wanted[name]
+		l := p.links[name]
+		answer = l != nil && l.Ours() && !wanted && p.foreignAbove(name) == ""
+		p.going[name] = answer
 	}
-	_, wanted := p.wanted[name]
-	return !wanted && p.foreignAbove(name) == ""
+	return answer
 }
 
 func (p *planner) delLinks() {

@@ -64,6 +64,7 @@ func (p *planner) addLink(want Link) {
 	now := &ObservedLink{Link: add, Index: len(p.have.Links) + len(p.steps), Group: Group}
 	now.Master, now.MTU, now.Settings = "", p.mtus[want.Name], nil
 	p.links[want.Name] = now
+	p.standing[want.Parent] = append(p.standing[want.Parent], now)
 	p.settings(want, now)
 	set := SetLink{Name: want.Name, Label: new(label(want.Role))}
 	now.Alias = *set.Label
@@ -130,18 +131,16 @@ func (p *planner) cycled(l *ObservedLink) {
 	if l.Settings["ipv6/keep_addr_on_down"] == 1 {
 		return
 	}
-	for k := range p.addresses {
-		if k.link == l.Name && k.prefix.Addr().Is6() {
+	for _, k := range p.addressesOn[l.Name] {
+		if k.prefix.Addr().Is6() {
 			delete(p.addresses, k)
 		}
 	}
 }
 
 func (p *planner) dropRoutes(link string) {
-	for r := range p.routes {
-		if r.Link == link {
-			delete(p.routes, r)
-		}
+	for _, r := range p.routesOn[link] {
+		delete(p.routes, r)
 	}
 }
 
@@ -286,15 +285,14 @@ func (p *planner) foreignMaster(name string) string {
 	return ""
 }
 
-// above lists the links that stand on one, in a fixed order.
+// above lists the links that stand on one, the oldest first.
 func (p *planner) above(name string) []*ObservedLink {
 	var list []*ObservedLink
-	for _, l := range p.links {
-		if l.Parent == name {
+	for _, l := range p.standing[name] {
+		if p.links[l.Name] == l {
 			list = append(list, l)
 		}
 	}
-	slices.SortFunc(list, func(a, b *ObservedLink) int { return a.Index - b.Index })
 	return list
 }
 
@@ -323,16 +321,16 @@ func (p *planner) remove(name string) bool {
 		return false
 	}
 	p.emit(DelLink{name})
-	for _, l := range p.membersOf(name) {
-		l.Master, l.Up, l.MTU = "", false, 0
-		p.dropRoutes(l.Name)
+	if kind := p.links[name].Kind; kind == Bond || kind == VRF {
+		for _, l := range p.membersOf(name) {
+			l.Master, l.Up, l.MTU = "", false, 0
+			p.dropRoutes(l.Name)
+		}
 	}
 	delete(p.links, name)
 	p.dropRoutes(name)
-	for k := range p.addresses {
-		if k.link == name {
-			delete(p.addresses, k)
-		}
+	for _, k := range p.addressesOn[name] {
+		delete(p.addresses, k)
 	}
 	return true
 }

@@ -18,9 +18,15 @@ var aliasSettings = Settings{
 	"ipv6/keep_addr_on_down": 1,
 }
 
-// carrierSettings are for links that only carry others: they have no address,
-// not even a link-local one (N12).
-var carrierSettings = Settings{"ipv6/disable_ipv6": 1}
+// carrierSettings are for links of ours that only carry others: they have no
+// address, not even a link-local one (N12). They hear what is asked of the
+// links above them and must not answer in their place: neighbours would learn
+// their MAC, which stays behind when a server moves.
+var carrierSettings = Settings{"ipv4/arp_ignore": 1, "ipv6/disable_ipv6": 1}
+
+// physicalSettings are for interfaces of the machine, for the same reason. An
+// address that somebody else has put there keeps being answered for.
+var physicalSettings = Settings{"ipv4/arp_ignore": 1}
 
 // settingIndex numbers the settings as the kernel lists them with each link:
 // IPv4's from 1 in linux/ip.h, IPv6's from 0 in linux/ipv6.h.

@@ -27,7 +27,7 @@ func walkSeed(t *testing.T) uint64 {
 	return seed
 }
 
-var walkSteps = flag.Int("walk", 3000, "steps of a random walk on the fake kernel")
+var walkSteps = flag.Int("walk", 2000, "steps of a random walk on the fake kernel")
 
 // addForeign puts into a kernel what is not ours and must survive everything.
 func addForeign(t *testing.T, k *fakekernel.Kernel) {
@@ -70,6 +70,9 @@ func freshKernel(t *testing.T, like *fakekernel.Kernel) *fakekernel.Kernel {
 	for _, l := range o.Links {
 		if strings.HasPrefix(l.Name, "eth") && l.Kind == netapply.Physical {
 			k.AddPhysical(l.Name, l.MTU, l.Up)
+			if err := k.Do(t.Context(), netapply.SetSettings{Link: l.Name, Settings: l.Settings}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	addForeign(t, k)
