@@ -23,19 +23,19 @@ type timing struct {
 // hurry lets the follower stand for election at once. The lease is the floor,
 // which raft does not let us go below: a leader that merely cannot reach us has
 // stepped down by then.
-func (t *timing) hurry() error { return t.reload(t.set.Lease) }
+func (t *timing) hurry() error { return t.reload(t.set.Lease, t.set.Lease) }
 
 // relax returns to the configured patience.
-func (t *timing) relax() error { return t.reload(t.set.Heartbeat) }
+func (t *timing) relax() error { return t.reload(t.set.Heartbeat, t.set.Election) }
 
-func (t *timing) reload(heartbeat time.Duration) error {
+func (t *timing) reload(heartbeat, election time.Duration) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.raft.ReloadableConfig()
-	if c.HeartbeatTimeout == heartbeat {
+	if c.HeartbeatTimeout == heartbeat && c.ElectionTimeout == election {
 		return nil
 	}
-	c.HeartbeatTimeout = heartbeat
+	c.HeartbeatTimeout, c.ElectionTimeout = heartbeat, election
 	return t.raft.ReloadConfig(c)
 }
 
