@@ -162,7 +162,7 @@ func TestATransferThatIsStuckIsMended(t *testing.T) {
 	}
 	// Whether the library is stuck is for chance to decide: it picks among ready
 	// channels.
-	stuck := errors.Is(n.raft.Barrier(0).Error(), raft.ErrLeadershipTransferInProgress)
+	stuck := errors.Is(n.wait(l.context(), n.raft.Barrier(0)), raft.ErrLeadershipTransferInProgress)
 	l.propose(leader, put(record("after", "x")))
 	l.mustHave(map[string]string{"after": "x", "r": "x"})
 	t.Logf("stuck: %v, opened again: %v", stuck, leader.node.Load() != n)
