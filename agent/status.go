@@ -109,7 +109,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	if raft.Failure != "" {
 		out.State = api.StateFailed
 		out.Errors = append(out.Errors, api.ObjectError{Object: "store", Message: raft.Failure, Since: now.UTC()})
-	} else if s.Revision() < m.boot.Revision {
+	} else if s.Revision() == 0 || s.Revision() < m.boot.Revision {
 		out.State = api.StateBooting
 	}
 	if cache.Error != "" {
@@ -146,13 +146,17 @@ func (m *member) status(ctx context.Context) api.Status {
 		Filer: m.name, State: api.StateRunning, Leader: memberName(config, raft.Leader), Term: raft.Term,
 		Commit: revision, Findings: config.Findings(),
 	}
-	out.Cluster, _, _ = config.Cluster()
+	if out.Cluster, _, _ = config.Cluster(); out.Cluster == "" {
+		out.Cluster = m.identity.Load().Cluster
+	}
+	peers := members(config)
+	peers[m.name] = m.id // also while nothing is known of the cluster
 	quorum := make(chan bool, 1)
 	go func() { // ends with ctx at the latest
 		_, err := m.store.Read(ctx, store.Linearizable)
 		quorum <- err == nil
 	}()
-	answers, failed := ask(ctx, members(config), func(ctx context.Context, id netquorum.FilerID) (selfAnswer, error) {
+	answers, failed := ask(ctx, peers, func(ctx context.Context, id netquorum.FilerID) (selfAnswer, error) {
 		if id == m.id {
 			return m.self(ctx), nil
 		}
@@ -187,6 +191,10 @@ func (m *member) status(ctx context.Context) api.Status {
 		out.State = self.State
 		if self.State == api.StateBooting {
 			out.Message = "configured from the boot cache; waiting for the cluster"
+			if revision == 0 {
+				out.Message = "neither copy of the boot cache can be used, so the interfaces are as the kernel has them; " +
+					"waiting for the cluster, which reaches this filer as soon as it has one of its mgmt addresses"
+			}
 		}
 		if raft.Failure != "" {
 			out.Message = raft.Failure
