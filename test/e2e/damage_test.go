@@ -129,7 +129,8 @@ func TestLabBootCacheDamaged(t *testing.T) {
 			}
 			return nil
 		})
-		c.sh(filer, "ip link set eth0 up && ip addr add 10.1.1.4/24 dev eth0")
+		// The pings tell the others that the address has another MAC now.
+		c.sh(filer, "ip link set eth0 up && ip addr add 10.1.1.4/24 dev eth0 && ping -c1 -W5 10.1.1.2 && ping -c1 -W5 10.1.1.3")
 		c.await("the filer is back", patience(), func() error { return c.missingLinks(filer, singleNIC) })
 		c.exec(filer, "ip", "addr", "del", "10.1.1.4/24", "dev", "eth0")
 		c.settled("filer1")

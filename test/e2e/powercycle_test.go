@@ -45,8 +45,8 @@ func morningAfter(c *cluster, want func(filer string) wantLinks, server string) 
 	c.expect(c.cli(c.filers()[0], "", "get", "filer", "--timeout", "2s"), 3, "no quorum")
 
 	// For longer than a lease, nobody hosts anything.
-	until := time.Now().Add(2 * c.lease)
-	c.await("two leases to pass", patience(), func() error {
+	until := time.Now().Add(c.lease + c.heartbeat)
+	c.await("a lease to pass", patience(), func() error {
 		if err := c.misplaced(c.configuration(), none); err != nil {
 			t.Fatalf("without a quorum: %v", err)
 		}
