@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,7 +60,7 @@ func (a *Applier) Apply(ctx context.Context, want Desired) (Report, error) {
 }
 
 func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
-	tried := map[string]error{} // failed steps of the round before, by text
+	tried := map[string]error{} // why steps of the round before failed, by text
 	for {
 		have, err := a.Kernel.Observe(ctx)
 		if err != nil {
@@ -67,65 +68,80 @@ func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
 		}
 		r.Rounds++
 		steps, failures := Plan(want, have)
-		last := r.Rounds == maxRounds || !progress(steps, tried)
-		r.Failures = failures
-		if last {
-			for _, s := range steps {
-				err := tried[s.String()]
-				if err == nil {
-					err = errUnsettled
-				}
-				r.Failures = append(r.Failures, ObjectError{s.Object(), fmt.Errorf("%s: %w", s, err)})
+		left := prospects(steps, tried)
+		if r.Rounds < maxRounds && slices.Contains(left, nil) {
+			if tried, err = a.execute(ctx, steps, r); err != nil {
+				return err
 			}
-			return nil
+			continue
 		}
-		if tried, err = a.execute(ctx, steps, r); err != nil {
-			return err
+		r.Failures = failures
+		for i, s := range steps {
+			if left[i] == nil {
+				left[i] = errUnsettled
+			}
+			r.Failures = append(r.Failures, ObjectError{s.Object(), fmt.Errorf("%s: %w", s, left[i])})
 		}
+		return nil
 	}
 }
 
 var errUnsettled = errors.New("still needed after several rounds; somebody else may be changing it back")
 
-// progress reports whether there is a step that did not just fail.
-func progress(steps []Step, tried map[string]error) bool {
-	for _, s := range steps {
-		if tried[s.String()] == nil {
-			return true
+// prospects says of every step why it will not succeed, nil if it may: it just
+// failed, or it needs a link that just could not be made.
+func prospects(steps []Step, tried map[string]error) []error {
+	broken := brokenLinks{}
+	list := make([]error, len(steps))
+	for i, s := range steps {
+		if list[i] = broken.stops(s); list[i] == nil {
+			list[i] = tried[s.String()]
 		}
+		broken.failed(s, list[i])
 	}
-	return false
+	return list
 }
 
-// execute carries out the steps. One that fails stops those that need its link,
-// and no others.
+// brokenLinks are links that could not be made.
+type brokenLinks map[string]bool
+
+func (b brokenLinks) failed(s Step, err error) {
+	if add, ok := s.(AddLink); ok && err != nil {
+		b[add.Link.Name] = true
+	}
+}
+
+func (b brokenLinks) stops(s Step) error {
+	for _, link := range needs(s) {
+		if b[link] {
+			return fmt.Errorf("needs link %s", link)
+		}
+	}
+	return nil
+}
+
+// execute carries out the steps and returns why some failed. One that fails
+// stops those that need its link, and no others.
 func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[string]error, error) {
 	failed := map[string]error{}
-	broken := map[string]bool{} // links
+	broken := brokenLinks{}
 	for _, s := range steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := error(nil)
-		for _, link := range needs(s) {
-			if broken[link] {
-				err = fmt.Errorf("needs link %s", link)
-			}
-		}
-		if err == nil {
-			a.withdraw(s)
-			err = a.Kernel.Do(ctx, s)
-		}
-		if err == nil {
-			r.Steps = append(r.Steps, s)
-			a.log(slog.LevelInfo, "network changed", "step", s.String())
+		if err := broken.stops(s); err != nil {
+			broken.failed(s, err)
 			continue
 		}
-		failed[s.String()] = err
-		if add, ok := s.(AddLink); ok {
-			broken[add.Link.Name] = true
+		a.withdraw(s)
+		if err := a.Kernel.Do(ctx, s); err != nil {
+			failed[s.String()] = err
+			broken.failed(s, err)
+			a.log(slog.LevelWarn, "network change failed", "step", s.String(), "error", err)
+			continue
 		}
-		a.log(slog.LevelWarn, "network change failed", "step", s.String(), "error", err)
+		r.Steps = append(r.Steps, s)
+		a.log(slog.LevelInfo, "network changed", "step", s.String())
 	}
 	return failed, nil
 }

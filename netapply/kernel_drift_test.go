@@ -116,16 +116,18 @@ func TestKernelDriftIsRepaired(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	wake := netapply.Watch(ctx, nil)
 	follower := make(chan struct{})
+	a := netapply.Applier{Kernel: k}
 	go func() {
 		defer close(follower)
 		for range wake {
-			a := netapply.Applier{Kernel: k}
 			if _, err := a.Apply(context.Background(), d); err != nil {
 				t.Error(err)
 			}
 		}
 	}()
-	mustApply(t, k, d)
+	if r, err := a.Apply(t.Context(), d); err != nil || r.Err() != nil {
+		t.Fatal(err, r.Err())
+	}
 	good := settledState(t, k, d)
 	for _, damage := range []string{
 		"ip link del data0",

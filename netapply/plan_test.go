@@ -326,6 +326,36 @@ spec: {group: main, interfaces: [{name: data0, parent: eth0}]}
 	}
 }
 
+// A link that cannot be made takes what needs it with it; the pass does not try
+// again what just failed, the next pass does.
+func TestLinkThatCannotBeMade(t *testing.T) {
+	k := fakekernel.New("eth0")
+	once := true
+	k.Fault = func(s netapply.Step) error {
+		add, ok := s.(netapply.AddLink)
+		if !ok || add.Link.Name != "mgmt0" || !once {
+			return nil
+		}
+		once = false
+		return errors.New("no memory")
+	}
+	d := want(t, single(t, `{name: mgmt0, parent: eth0, addresses: [10.1.1.2/24]}`), "filer1")
+	r := apply(t, k, d)
+	if err := r.Err(); err == nil {
+		t.Fatalf("a link that could not be made is not reported: %v", r.Steps)
+	}
+	if diff := cmp.Diff([]string{
+		"link mgmt0", "link mgmt0", "link mgmt0", "address 10.1.1.2/24 dev mgmt0",
+	}, objects(r.Failures)[:4]); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+	if r.Rounds != 2 {
+		t.Errorf("%d rounds, want 2: nothing changed that gives hope", r.Rounds)
+	}
+	mustApply(t, k, d)
+	mustBeSettled(t, k, d)
+}
+
 func TestUnknownFiler(t *testing.T) {
 	if _, err := netapply.Want(netquorum.Config{}, "nobody", nil); err == nil || !strings.Contains(err.Error(), `"nobody"`) {
 		t.Errorf("error %v, want one that names the filer", err)
