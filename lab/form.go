@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,15 +96,32 @@ func firstAddress(file string, data []byte, filer string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%s gives filer %s no address on a mgmt alias, so no other filer can reach it to join", file, filer)
 }
 
+// Client returns a client of a filer's daemon, to use until the filer loses its
+// power.
+func (l *Lab) Client(filer string) (*api.Client, error) {
+	s, err := l.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.filer(s, filer); err != nil {
+		return nil, err
+	}
+	if !s.Nodes[filer].on() {
+		return nil, fmt.Errorf("%s is switched off", filer)
+	}
+	return api.NewClient(fmt.Sprintf("/proc/%d/root%s", s.Nodes[filer].Init.PID, api.DefaultSocket)), nil
+}
+
 // ClusterStatus asks a filer's daemon how the cluster is.
 func (l *Lab) ClusterStatus(ctx context.Context, filer string) (api.Status, error) {
-	out, err := l.Exec(ctx, filer, "netquorum", "status", "-o", "json")
+	c, err := l.Client(filer)
 	if err != nil {
 		return api.Status{}, err
 	}
-	var st api.Status
-	if err := json.Unmarshal([]byte(out), &st); err != nil {
-		return api.Status{}, fmt.Errorf("%s: netquorum status: %w", filer, err)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return api.Status{}, fmt.Errorf("%s: status: %w", filer, err)
 	}
 	return st, nil
 }

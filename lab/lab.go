@@ -125,9 +125,12 @@ func (l *Lab) Up(ctx context.Context) error {
 		return err
 	}
 	err := l.locked(func(s *state) error {
+		if err := l.bootAll(s, l.topology.nodes()); err != nil {
+			return err
+		}
 		for _, sw := range l.topology.Switches {
-			if err := l.powerOnSwitch(s, sw); err != nil {
-				return err
+			if err := setSysctls(s.Nodes[sw.Name], quietSwitch); err != nil {
+				return fmt.Errorf("switch %s: %w", sw.Name, err)
 			}
 		}
 		if err := l.buildDomain(s, 0); err != nil {
@@ -137,7 +140,7 @@ func (l *Lab) Up(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := l.powerOn(s, m.Name); err != nil {
+			if err := l.equip(s, m.Name); err != nil {
 				return err
 			}
 		}

@@ -51,16 +51,23 @@ func boot(nsFile, nodeDir, hostname, binary string) (process, error) {
 	return r.p, r.err
 }
 
-func bootHere(nsFile, nodeDir, hostname, binary string) (process, error) {
+func bootHere(nsFile, nodeDir, hostname, binary string) (p process, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return process{}, fmt.Errorf("new network namespace: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(nsFile), 0o755); err != nil {
 		return process{}, err
 	}
-	if err := os.WriteFile(nsFile, nil, 0o400); err != nil {
+	f, err := os.OpenFile(nsFile, os.O_CREATE|os.O_EXCL, 0o400)
+	if err != nil {
 		return process{}, err
 	}
+	f.Close()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeNamespace(nsFile))
+		}
+	}()
 	if err := unix.Mount("/proc/thread-self/ns/net", nsFile, "", unix.MS_BIND, ""); err != nil {
 		return process{}, fmt.Errorf("keep the network namespace as %s: %w", nsFile, err)
 	}
@@ -176,7 +183,9 @@ func forgetNamespaces() error {
 		mount, kind, _ := strings.Cut(line, " - ")
 		fields := strings.Fields(mount)
 		if len(fields) > 4 && strings.HasPrefix(kind, "nsfs ") {
-			if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil {
+			// Another lab may have gone since the list was read.
+			err := unix.Unmount(fields[4], unix.MNT_DETACH)
+			if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
 				return fmt.Errorf("drop %s: %w", fields[4], err)
 			}
 		}

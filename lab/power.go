@@ -4,41 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
-func (l *Lab) powerOnSwitch(s *state, sw Switch) error {
-	n := s.Nodes[sw.Name]
-	p, err := boot(l.nsFile(sw.Name), l.nodeDir(sw.Name), sw.Name, "")
-	if err != nil {
-		return fmt.Errorf("switch %s: %w", sw.Name, err)
+// bootAll gives nodes their namespaces, all at the same time.
+func (l *Lab) bootAll(s *state, names []string) error {
+	var boots errgroup.Group
+	for _, name := range names {
+		binary := ""
+		if _, filer, _ := l.topology.machine(name); filer {
+			binary = l.options.Binary
+		}
+		n := s.Nodes[name]
+		boots.Go(func() error {
+			p, err := boot(l.nsFile(name), l.nodeDir(name), name, binary)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			n.Init, n.Daemon = p, process{}
+			return nil
+		})
 	}
-	n.Init = p
-	return setSysctls(n, quietSwitch)
+	return boots.Wait()
 }
 
-// powerOn builds a machine's kernel state from nothing: namespaces, loopback,
+// powerOn builds the kernel state of machines from nothing: namespaces, loopback,
 // cards with the same addresses as always. A filer then runs its daemon.
-func (l *Lab) powerOn(s *state, name string) error {
-	m, filer, ok := l.topology.machine(name)
-	if !ok {
-		return fmt.Errorf("there is no filer or client %q", name)
+// Machines that are on stay as they are.
+func (l *Lab) powerOn(s *state, names []string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.Nodes[name].on() })
+	if err := l.bootAll(s, names); err != nil {
+		return err
 	}
+	for _, name := range names {
+		if err := l.equip(s, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// equip does for a machine with namespaces what remains of powerOn.
+func (l *Lab) equip(s *state, name string) error {
+	m, filer, _ := l.topology.machine(name)
 	n := s.Nodes[name]
-	if n.on() {
-		return nil
-	}
-	binary := ""
-	if filer {
-		binary = l.options.Binary
-	}
-	p, err := boot(l.nsFile(name), l.nodeDir(name), name, binary)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	n.Init, n.Daemon = p, process{}
-	err = l.in(name, func(k kernelSide) error {
+	err := l.in(name, func(k kernelSide) error {
 		lo, err := k.LinkByName("lo")
 		if err != nil {
 			return err
@@ -132,11 +145,7 @@ func (l *Lab) Power(names ...string) error {
 		if err != nil {
 			return err
 		}
-		errs := []error{l.switchPower(s, switches, false)}
-		for _, m := range machines {
-			errs = append(errs, l.powerOn(s, m))
-		}
-		return errors.Join(errs...)
+		return errors.Join(l.switchPower(s, switches, false), l.powerOn(s, machines))
 	})
 }
 
@@ -165,10 +174,7 @@ func (l *Lab) PowerCycle(cablesOut bool, names ...string) error {
 				}
 			}
 		}
-		errs = append(errs, l.switchPower(s, switches, false))
-		for _, m := range machines {
-			errs = append(errs, l.powerOn(s, m))
-		}
+		errs = append(errs, l.switchPower(s, switches, false), l.powerOn(s, machines))
 		return errors.Join(errs...)
 	})
 }
