@@ -3,6 +3,7 @@ package netapply
 import (
 	"hash/fnv"
 	"slices"
+	"strings"
 
 	netquorum "github.com/netquorum/netquorum"
 )
@@ -24,46 +25,38 @@ type tableKey struct {
 // filer, whether it is hosted now or not, so that numbers stay when servers
 // move.
 func tables(c netquorum.Config, filer netquorum.Key, interfaces []netquorum.Interface) map[tableKey]uint32 {
-	var keys []tableKey
+	type numbered struct {
+		key  tableKey
+		text string
+	}
+	var keys []numbered
+	add := func(owner netquorum.Key, alias netquorum.InterfaceName) {
+		keys = append(keys, numbered{tableKey{owner, alias}, owner.String() + "\x00" + string(alias)})
+	}
 	for _, i := range interfaces {
 		if i.Name.IsAlias() {
-			keys = append(keys, tableKey{filer.Fold(), i.Name})
+			add(filer.Fold(), i.Name)
 		}
 	}
 	for h := range c.Hosted() {
 		owner := h.Key.Fold()
-		keys = append(keys, tableKey{owner, ""})
+		add(owner, "")
 		for _, a := range h.Aliases() {
-			keys = append(keys, tableKey{owner, a})
+			add(owner, a)
 		}
 	}
-	slices.SortFunc(keys, func(a, b tableKey) int {
-		return cmpText(a.owner.String(), b.owner.String(), string(a.alias), string(b.alias))
-	})
+	slices.SortFunc(keys, func(a, b numbered) int { return strings.Compare(a.text, b.text) })
 	numbers := make(map[tableKey]uint32, len(keys))
 	taken := make(map[uint32]bool, len(keys))
 	for _, k := range keys {
 		h := fnv.New32a()
-		h.Write([]byte(k.owner.String() + "\x00" + string(k.alias)))
+		h.Write([]byte(k.text))
 		n := h.Sum32() % tableNumber
 		for taken[n] {
 			n = (n + 1) % tableNumber
 		}
 		taken[n] = true
-		numbers[k] = firstTable + n
+		numbers[k.key] = firstTable + n
 	}
 	return numbers
-}
-
-// cmpText compares pairs of texts, the first pair that differs deciding.
-func cmpText(pairs ...string) int {
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i] < pairs[i+1] {
-			return -1
-		}
-		if pairs[i] > pairs[i+1] {
-			return 1
-		}
-	}
-	return 0
 }
