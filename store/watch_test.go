@@ -89,11 +89,7 @@ func TestAWatchFromZeroBeginsWithTheNextChange(t *testing.T) {
 	l.propose(f, put(record("before", "x")))
 	want := f.State().Revision() + 1
 	watch := f.Watch(l.context(), 0)
-	go func() {
-		for i := 0; l.context().Err() == nil && i < 50; i++ {
-			f.Propose(l.context(), put(record("after", fmt.Sprint(i))))
-		}
-	}()
+	l.load(1, func(int) *filer { return f })
 	for change, err := range watch {
 		if err != nil {
 			t.Fatal(err)

@@ -173,14 +173,32 @@ func TestAKeeperHealsASpoiledCopyWhenItStarts(t *testing.T) {
 	}
 }
 
-func TestAKeeperDoesNotReplaceTheCacheByNothing(t *testing.T) {
+func TestAKeeperDoesNotGoBackWhileAStoreReplaysItsLog(t *testing.T) {
 	c, s := open(t), newSource()
-	save(t, c, boot(5))
+	cached := boot(5)
+	cached.Filer = "id-1"
+	save(t, c, cached)
 	k := NewKeeper(c, s, "acme", "id-1", "filer1")
+	check := func() {
+		t.Helper()
+		if err := k.keep(s.State()); err != nil {
+			t.Fatal(err)
+		}
+		if b, _, err := c.Load(); err != nil || b.Revision != 5 {
+			t.Errorf("revision %d, %v: a state at revision %d went into the cache", b.Revision, err, s.State().Revision())
+		}
+	}
+	check()
+	s.put(t, boot(1).Documents[0])
+	check()
+	for i := range 4 {
+		s.put(t, group(fmt.Sprint("g", i)))
+	}
+	s.put(t, group("newer"))
 	if err := k.keep(s.State()); err != nil {
 		t.Fatal(err)
 	}
-	if b, _, err := c.Load(); err != nil || b.Revision != 5 {
-		t.Errorf("revision %d, %v: a store that knows nothing yet emptied the cache", b.Revision, err)
+	if b, _, err := c.Load(); err != nil || b.Revision != 6 {
+		t.Errorf("revision %d, %v; want 6", b.Revision, err)
 	}
 }
