@@ -264,15 +264,21 @@ func (c *cluster) node(name string) lab.NodeStatus {
 	return lab.NodeStatus{}
 }
 
-// client talks to a filer's daemon. After a loss of power the filer needs a new
-// one, because its files are reached through its init process.
-func (c *cluster) client(filer string) *api.Client {
+// socket is the path of a filer's local socket as it is seen from outside:
+// through its init process, so that it is another one after a loss of power.
+func (c *cluster) socket(filer string) string {
 	c.t.Helper()
 	n := c.node(filer)
 	if !n.On {
 		c.t.Fatalf("%s has no power", filer)
 	}
-	client := api.NewClient(fmt.Sprintf("/proc/%d/root%s", n.PID, api.DefaultSocket))
+	return fmt.Sprintf("/proc/%d/root%s", n.PID, api.DefaultSocket)
+}
+
+// client talks to a filer's daemon.
+func (c *cluster) client(filer string) *api.Client {
+	c.t.Helper()
+	client := api.NewClient(c.socket(filer))
 	c.t.Cleanup(client.Close)
 	return client
 }

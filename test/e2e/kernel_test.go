@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -231,8 +235,21 @@ func (c *cluster) writes(filer string) int {
 // metric reads one of the daemon's figures.
 func (c *cluster) metric(filer, name string) float64 {
 	c.t.Helper()
-	text := c.exec(filer, "curl", "-sS", "--max-time", "10", "--unix-socket", "/run/netquorum/netquorum.sock", "http://netquorum/metrics")
-	for line := range strings.Lines(text) {
+	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", c.socket(filer))
+	}}
+	defer t.CloseIdleConnections()
+	h := &http.Client{Transport: t, Timeout: patience()}
+	resp, err := h.Get("http://netquorum/metrics")
+	if err != nil {
+		c.t.Fatalf("figures of %s: %v", filer, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatalf("figures of %s: %v", filer, err)
+	}
+	for line := range strings.Lines(string(text)) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
 			v, err := strconv.ParseFloat(value, 64)
 			if err != nil {

@@ -41,8 +41,9 @@ func morningAfter(c *cluster, want func(filer string) wantLinks, server string) 
 			t.Errorf("%s booted with another configuration:\n%s\nwant:\n%s", f, now, dump)
 		}
 	}
-	c.expect(c.cli(c.filers()[0], "kind: Record\nname: late\n", "apply", "-f", "-", "--timeout", "2s"), 3, "no quorum")
-	c.expect(c.cli(c.filers()[0], "", "get", "filer", "--timeout", "2s"), 3, "no quorum")
+	limit := (10 * c.heartbeat).String()
+	c.expect(c.cli(c.filers()[0], "kind: Record\nname: late\n", "apply", "-f", "-", "--timeout", limit), 3, "no quorum")
+	c.expect(c.cli(c.filers()[0], "", "get", "filer", "--timeout", limit), 3, "no quorum")
 
 	// For longer than a lease, nobody hosts anything.
 	until := time.Now().Add(c.lease + c.heartbeat)
