@@ -94,7 +94,7 @@ func prospects(steps []Step, tried map[string]error) []error {
 	broken := brokenLinks{}
 	list := make([]error, len(steps))
 	for i, s := range steps {
-		if list[i] = broken.stops(s); list[i] == nil {
+		if list[i] = broken.stops(s); list[i] == nil && len(tried) > 0 {
 			list[i] = tried[s.String()]
 		}
 		broken.failed(s, list[i])
@@ -121,34 +121,54 @@ func (b brokenLinks) stops(s Step) error {
 }
 
 // execute carries out the steps and returns why some failed. One that fails
-// stops those that need its link, and no others.
+// stops those that need its link, and no others. The kernel gets as many steps
+// at once as have no link to be made among them.
 func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[string]error, error) {
 	failed := map[string]error{}
 	broken := brokenLinks{}
-	for _, s := range steps {
+	for len(steps) > 0 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := broken.stops(s); err != nil {
-			broken.failed(s, err)
-			continue
+		n := 1
+		for n < len(steps) && !makesLink(steps[n-1]) && !makesLink(steps[n]) {
+			n++
 		}
-		a.withdraw(s)
-		if err := a.Kernel.Do(ctx, s); err != nil {
-			failed[s.String()] = err
-			broken.failed(s, err)
-			a.log(slog.LevelWarn, "network change failed", "step", s.String(), "error", err)
-			continue
+		now := make([]Step, 0, n)
+		for _, s := range steps[:n] {
+			if err := broken.stops(s); err != nil {
+				broken.failed(s, err)
+				continue
+			}
+			a.withdraw(s)
+			now = append(now, s)
 		}
-		r.Steps = append(r.Steps, s)
-		a.log(slog.LevelInfo, "network changed", "step", s.String())
+		steps = steps[n:]
+		for i, err := range a.Kernel.Do(ctx, now...) {
+			a.log(now[i], err)
+			if err != nil {
+				failed[now[i].String()] = err
+				broken.failed(now[i], err)
+				continue
+			}
+			r.Steps = append(r.Steps, now[i])
+		}
 	}
 	return failed, nil
 }
 
-func (a *Applier) log(level slog.Level, msg string, args ...any) {
-	if a.Log != nil {
-		a.Log.Log(context.Background(), level, msg, args...)
+func makesLink(s Step) bool {
+	_, ok := s.(AddLink)
+	return ok
+}
+
+func (a *Applier) log(s Step, err error) {
+	switch {
+	case a.Log == nil:
+	case err != nil:
+		a.Log.Warn("network change failed", "step", s.String(), "error", err)
+	default:
+		a.Log.Info("network changed", "step", s.String())
 	}
 }
 

@@ -3,6 +3,7 @@ package netapply
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"testing"
@@ -162,6 +163,7 @@ func fuzzSeeds(f *testing.F) {
 	})
 	f.Add(m.b)
 	f.Add(ruleMessage(Rule{900, netip.MustParsePrefix("10.0.0.1/32"), 1000000}).b)
+	f.Add(refusal(7, 8, unix.EINVAL, unix.NLM_F_CAPPED|unix.NLM_F_ACK_TLVS, "no"))
 	a := addressHeader(unix.AF_INET, 24, 0, 3)
 	a.bytes(unix.IFA_LOCAL, []byte{10, 0, 0, 1})
 	f.Add(a.b)
@@ -201,6 +203,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		for kind := range optionTables {
 			_, _ = decodeOptions(kind, b, name)
+		}
+		for _, err := range answers(b) {
+			_ = fmt.Sprint(err)
 		}
 		// What is read as attributes and written again is read the same.
 		m := &message{}

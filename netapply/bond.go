@@ -23,7 +23,7 @@ const (
 // use, arp_* where ARP monitoring is possible; the kernel refuses them
 // elsewhere even with their default value.
 var bondOptions = []option{
-	{name: "mode", attr: nl.IFLA_BOND_MODE, as: asU8, change: whileEmpty,
+	{name: "mode", attr: nl.IFLA_BOND_MODE, as: asU8, effort: whileEmpty,
 		words: []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"}},
 	{name: "miimon", attr: nl.IFLA_BOND_MIIMON, as: asU32},
 	{name: "updelay", attr: nl.IFLA_BOND_UPDELAY, as: asU32},
@@ -34,17 +34,17 @@ var bondOptions = []option{
 	{name: "primary", attr: nl.IFLA_BOND_PRIMARY, as: asLink},
 	{name: "primary_reselect", attr: nl.IFLA_BOND_PRIMARY_RESELECT, as: asU8,
 		words: []string{"always", "better", "failure"}},
-	{name: "fail_over_mac", attr: nl.IFLA_BOND_FAIL_OVER_MAC, as: asU8, change: whileEmpty,
+	{name: "fail_over_mac", attr: nl.IFLA_BOND_FAIL_OVER_MAC, as: asU8, effort: whileEmpty,
 		words: []string{"none", "active", "follow"}},
 	{name: "xmit_hash_policy", attr: nl.IFLA_BOND_XMIT_HASH_POLICY, as: asU8,
 		words: []string{"layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"}},
 	{name: "min_links", attr: nl.IFLA_BOND_MIN_LINKS, as: asU32},
-	{name: "lacp_active", attr: attrBondLACPActive, as: asU8, change: whileDown, words: []string{"off", "on"}},
-	{name: "lacp_rate", attr: nl.IFLA_BOND_AD_LACP_RATE, as: asU8, change: whileDown, words: []string{"slow", "fast"}},
-	{name: "ad_select", attr: nl.IFLA_BOND_AD_SELECT, as: asU8, change: whileDown,
+	{name: "lacp_active", attr: attrBondLACPActive, as: asU8, effort: whileDown, words: []string{"off", "on"}},
+	{name: "lacp_rate", attr: nl.IFLA_BOND_AD_LACP_RATE, as: asU8, effort: whileDown, words: []string{"slow", "fast"}},
+	{name: "ad_select", attr: nl.IFLA_BOND_AD_SELECT, as: asU8, effort: whileDown,
 		words: []string{"stable", "bandwidth", "count"}},
 	{name: "ad_actor_sys_prio", attr: nl.IFLA_BOND_AD_ACTOR_SYS_PRIO, as: asU16},
-	{name: "ad_user_port_key", attr: nl.IFLA_BOND_AD_USER_PORT_KEY, as: asU16, change: whileDown},
+	{name: "ad_user_port_key", attr: nl.IFLA_BOND_AD_USER_PORT_KEY, as: asU16, effort: whileDown},
 	{name: "ad_actor_system", attr: nl.IFLA_BOND_AD_ACTOR_SYSTEM, as: asMAC},
 }
 

@@ -5,44 +5,74 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// Do implements Kernel.
-func (k *Netlink) Do(_ context.Context, s Step) error {
+// Do implements Kernel. Steps go to the kernel in batches, but for the making of
+// links: what follows needs their indexes.
+func (k *Netlink) Do(ctx context.Context, steps ...Step) []error {
+	errs := make([]error, len(steps))
+	var batch []change
+	var of []int // the step of each change
+	send := func() {
+		k.writes.Add(uint64(len(batch)))
+		for i, err := range k.changes.exchange(batch) {
+			errs[of[i]] = errors.Join(errs[of[i]], err)
+		}
+		batch, of = nil, nil
+	}
+	for i, s := range steps {
+		if errs[i] = ctx.Err(); errs[i] != nil {
+			continue
+		}
+		if add, ok := s.(AddLink); ok {
+			send()
+			errs[i] = k.addLink(add.Link)
+			continue
+		}
+		c, err := k.change(s)
+		errs[i] = err
+		if c.body != nil {
+			batch, of = append(batch, c), append(of, i)
+		}
+	}
+	send()
+	return errs
+}
+
+// change writes the request for a step. None is needed to remove what cannot be
+// there because its link is not.
+func (k *Netlink) change(s Step) (change, error) {
 	switch s := s.(type) {
-	case AddLink:
-		return k.addLink(s.Link)
 	case SetLink:
 		return k.setLink(s)
 	case DelLink:
 		i, ok := k.lookup(s.Name)
 		if !ok {
-			return nil
+			return change{}, nil
 		}
-		return k.change(unix.RTM_DELLINK, 0, linkHeader(i, 0, 0), unix.ENODEV)
+		return change{unix.RTM_DELLINK, 0, linkHeader(i, 0, 0), []unix.Errno{unix.ENODEV}}, nil
 	case SetSettings:
-		return k.writeSettings(s)
+		return k.setSettings(s)
 	case AddAddress:
-		return k.address(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, s.Address, unix.EEXIST)
+		return k.addAddress(s.Address)
 	case DelAddress:
-		return k.address(unix.RTM_DELADDR, 0, s.Address, unix.EADDRNOTAVAIL, unix.ENODEV)
+		return k.delAddress(s.Address)
 	case AddRoute:
-		flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
-		if s.Beside {
-			flags = unix.NLM_F_CREATE | unix.NLM_F_APPEND
-		}
-		return k.route(unix.RTM_NEWROUTE, flags, s.Route)
+		return k.addRoute(s)
 	case DelRoute:
-		return k.route(unix.RTM_DELROUTE, 0, s.Route, unix.ESRCH, unix.ENODEV)
+		return k.delRoute(s.Route)
 	case AddRule:
-		return k.change(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ruleMessage(s.Rule))
+		return change{unix.RTM_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, ruleMessage(s.Rule), nil}, nil
 	case DelRule:
-		return k.change(unix.RTM_DELRULE, 0, ruleMessage(s.Rule), unix.ENOENT)
+		return change{unix.RTM_DELRULE, 0, ruleMessage(s.Rule), []unix.Errno{unix.ENOENT}}, nil
 	}
-	return fmt.Errorf("no such step: %T", s)
+	return change{}, fmt.Errorf("no such step: %T", s)
 }
 
 func linkHeader(index int, flags, mask uint32) *message {
@@ -75,7 +105,8 @@ func (k *Netlink) addLink(l Link) error {
 	if err := k.kindData(m, l.Kind, l.Options); err != nil {
 		return err
 	}
-	err := k.change(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
+	k.writes.Add(1)
+	err := k.changes.exchange([]change{{unix.RTM_NEWLINK, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, nil}})[0]
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("this kernel has no links of type %s: %w", l.Kind, err)
 	}
@@ -85,18 +116,18 @@ func (k *Netlink) addLink(l Link) error {
 	return k.learn(l.Name)
 }
 
-// learn asks for the index of a link that was just made.
+// learn asks for a link that was just made.
 func (k *Netlink) learn(name string) error {
 	m := linkHeader(0, 0, 0)
 	m.text(unix.IFLA_IFNAME, name)
 	m.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	replies, err := request(k.questions, unix.RTM_GETLINK, 0, m).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	replies, err := k.ask(unix.RTM_GETLINK, m, unix.RTM_NEWLINK)
 	if err != nil || len(replies) == 0 {
 		return errors.Join(err, fmt.Errorf("link %s was made but cannot be found", name))
 	}
 	l, err := decodeLink(replies[0])
 	if err == nil {
-		k.remember(name, l.index)
+		k.remember(l)
 	}
 	return err
 }
@@ -110,13 +141,12 @@ func (k *Netlink) kindData(m *message, kind LinkKind, o Options) (err error) {
 	return err
 }
 
-func (k *Netlink) setLink(s SetLink) error {
+func (k *Netlink) setLink(s SetLink) (change, error) {
 	index, err := k.indexOf(s.Name)
 	if err != nil {
-		return err
+		return change{}, err
 	}
-	flags := uint32(0)
-	mask := uint32(0)
+	flags, mask := uint32(0), uint32(0)
 	if s.Up != nil {
 		mask = unix.IFF_UP
 		if *s.Up {
@@ -138,7 +168,7 @@ func (k *Netlink) setLink(s SetLink) error {
 		master := 0
 		if *s.Master != "" {
 			if master, err = k.indexOf(*s.Master); err != nil {
-				return err
+				return change{}, err
 			}
 		}
 		m.u32(unix.IFLA_MASTER, uint32(master))
@@ -147,10 +177,47 @@ func (k *Netlink) setLink(s SetLink) error {
 	if len(s.Options) > 0 {
 		what = unix.RTM_NEWLINK // RTM_SETLINK does not look at them
 		if err := k.kindData(m, s.Kind, s.Options); err != nil {
-			return err
+			return change{}, err
 		}
 	}
-	return k.change(what, 0, m)
+	return change{what, 0, m, nil}, nil
+}
+
+// setSettings asks for IPv4's settings in one request. IPv6's can only be
+// written through /proc/sys, which is done at once: before anything that waits
+// in the batch, and so before the link comes up.
+func (k *Netlink) setSettings(s SetSettings) (change, error) {
+	index, err := k.indexOf(s.Link)
+	if err != nil {
+		return change{}, err
+	}
+	known := k.known(s.Link)
+	var errs []error
+	var four []string
+	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
+		if v, ok := known[name]; ok && v == s.Settings[name] {
+			continue
+		}
+		if strings.HasPrefix(name, "ipv4/") {
+			four = append(four, name)
+		} else {
+			errs = append(errs, k.writeSetting(s.Link, name, s.Settings[name]))
+		}
+	}
+	if len(four) == 0 {
+		return change{}, errors.Join(errs...)
+	}
+	m := linkHeader(index, 0, 0)
+	m.nest(unix.IFLA_AF_SPEC, func() {
+		m.nest(unix.AF_INET, func() {
+			m.nest(unix.IFLA_INET_CONF, func() {
+				for _, name := range four {
+					m.u32(uint16(settingIndex[name]), uint32(s.Settings[name]))
+				}
+			})
+		})
+	})
+	return change{unix.RTM_SETLINK, 0, m, nil}, errors.Join(errs...)
 }
 
 func addressHeader(family uint8, bits int, scope uint8, index int) *message {
@@ -167,30 +234,38 @@ func family(a netip.Addr) uint8 {
 	return unix.AF_INET6
 }
 
-func (k *Netlink) address(what uint16, flags int, a Address, done ...unix.Errno) error {
+func (k *Netlink) addAddress(a Address) (change, error) {
 	index, err := k.indexOf(a.Link)
-	if err != nil && what == unix.RTM_DELADDR {
-		return nil
-	}
 	if err != nil {
-		return err
+		return change{}, err
 	}
+	m := addressMessage(a.Prefix, index)
 	addr := a.Prefix.Addr()
-	m := addressHeader(family(addr), a.Prefix.Bits(), unix.RT_SCOPE_UNIVERSE, index)
-	m.bytes(unix.IFA_LOCAL, addr.AsSlice())
-	m.bytes(unix.IFA_ADDRESS, addr.AsSlice())
-	if what == unix.RTM_NEWADDR {
-		if addr.Is4() && a.Prefix.Bits() < 31 {
-			m.bytes(unix.IFA_BROADCAST, broadcast(a.Prefix))
-		}
-		f := uint32(unix.IFA_F_NOPREFIXROUTE)
-		if a.Hosted && addr.Is6() {
-			f |= unix.IFA_F_NODAD
-		}
-		m.u32(unix.IFA_FLAGS, f)
-		m.u8(attrAddrProto, Protocol)
+	if addr.Is4() && a.Prefix.Bits() < 31 {
+		m.bytes(unix.IFA_BROADCAST, broadcast(a.Prefix))
 	}
-	return k.change(what, flags, m, done...)
+	f := uint32(unix.IFA_F_NOPREFIXROUTE)
+	if a.Hosted && addr.Is6() {
+		f |= unix.IFA_F_NODAD
+	}
+	m.u32(unix.IFA_FLAGS, f)
+	m.u8(attrAddrProto, Protocol)
+	return change{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, []unix.Errno{unix.EEXIST}}, nil
+}
+
+func (k *Netlink) delAddress(a Address) (change, error) {
+	index, ok := k.lookup(a.Link)
+	if !ok {
+		return change{}, nil
+	}
+	return change{unix.RTM_DELADDR, 0, addressMessage(a.Prefix, index), []unix.Errno{unix.EADDRNOTAVAIL, unix.ENODEV}}, nil
+}
+
+func addressMessage(p netip.Prefix, index int) *message {
+	m := addressHeader(family(p.Addr()), p.Bits(), unix.RT_SCOPE_UNIVERSE, index)
+	m.bytes(unix.IFA_LOCAL, p.Addr().AsSlice())
+	m.bytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
+	return m
 }
 
 // broadcast is the last address of an IPv4 subnet.
@@ -200,18 +275,35 @@ func broadcast(p netip.Prefix) []byte {
 	return binary.BigEndian.AppendUint32(nil, n)
 }
 
-func (k *Netlink) route(what uint16, flags int, r Route, done ...unix.Errno) error {
+func (k *Netlink) addRoute(s AddRoute) (change, error) {
+	index, ok := k.lookup(s.Route.Link)
+	if !ok && !s.Route.Unreachable {
+		return change{}, fmt.Errorf("there is no link %s", s.Route.Link)
+	}
+	scope := uint8(unix.RT_SCOPE_UNIVERSE)
+	if r := s.Route; !r.Via.IsValid() && !r.Unreachable && r.To.Addr().Is4() {
+		scope = unix.RT_SCOPE_LINK
+	}
+	flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	if s.Beside {
+		flags = unix.NLM_F_CREATE | unix.NLM_F_APPEND
+	}
+	return change{unix.RTM_NEWROUTE, flags, routeMessage(s.Route, scope, index), nil}, nil
+}
+
+func (k *Netlink) delRoute(r Route) (change, error) {
+	index, ok := k.lookup(r.Link)
+	if !ok && !r.Unreachable {
+		return change{}, nil // routes go with their link
+	}
+	m := routeMessage(r, unix.RT_SCOPE_NOWHERE, index) // in any scope
+	return change{unix.RTM_DELROUTE, 0, m, []unix.Errno{unix.ESRCH, unix.ENODEV}}, nil
+}
+
+func routeMessage(r Route, scope uint8, index int) *message {
 	m := &message{b: make([]byte, unix.SizeofRtMsg, 96)}
 	m.b[0], m.b[1] = family(r.To.Addr()), uint8(r.To.Bits())
-	m.b[5], m.b[7] = Protocol, unix.RTN_UNICAST
-	switch {
-	case what == unix.RTM_DELROUTE:
-		m.b[6] = unix.RT_SCOPE_NOWHERE // any
-	case r.Via.IsValid() || r.Unreachable || r.To.Addr().Is6():
-		m.b[6] = unix.RT_SCOPE_UNIVERSE
-	default:
-		m.b[6] = unix.RT_SCOPE_LINK
-	}
+	m.b[5], m.b[6], m.b[7] = Protocol, scope, unix.RTN_UNICAST
 	if r.Unreachable {
 		m.b[7] = unix.RTN_UNREACHABLE
 	}
@@ -226,13 +318,6 @@ func (k *Netlink) route(what uint16, flags int, r Route, done ...unix.Errno) err
 		m.bytes(unix.RTA_GATEWAY, r.Via.AsSlice())
 	}
 	if r.Link != "" {
-		index, err := k.indexOf(r.Link)
-		if err != nil && what == unix.RTM_DELROUTE {
-			return nil // routes go with their link
-		}
-		if err != nil {
-			return err
-		}
 		m.u32(unix.RTA_OIF, uint32(index))
 	}
 	if r.Source.IsValid() {
@@ -241,7 +326,7 @@ func (k *Netlink) route(what uint16, flags int, r Route, done ...unix.Errno) err
 	if r.Metric != 0 {
 		m.u32(unix.RTA_PRIORITY, r.Metric)
 	}
-	return k.change(what, flags, m, done...)
+	return m
 }
 
 func ruleMessage(r Rule) *message {

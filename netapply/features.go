@@ -86,7 +86,7 @@ func probeLink(kind LinkKind) func(context.Context) error {
 		m := linkHeader(0, 0, 0)
 		m.bytes(unix.IFLA_ADDRESS, []byte{0})
 		m.nest(unix.IFLA_LINKINFO, func() { m.text(unix.IFLA_INFO_KIND, string(kind)) })
-		err = k.change(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
+		err = k.changes.exchange([]change{{unix.RTM_NEWLINK, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, nil}})[0]
 		switch {
 		case errors.Is(err, unix.EOPNOTSUPP):
 			return fmt.Errorf("the kernel has no links of type %s", kind)
@@ -142,7 +142,7 @@ func inOwnNamespace(ctx context.Context) error {
 		return err
 	}
 	a := Address{Link: "lo", Prefix: netip.MustParsePrefix("127.0.0.190/32")}
-	if err := k.Do(ctx, AddAddress{a}); err != nil {
+	if err := errors.Join(k.Do(ctx, AddAddress{a})...); err != nil {
 		return err
 	}
 	o, err := k.Observe(ctx)

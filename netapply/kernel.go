@@ -10,8 +10,9 @@ import (
 type Kernel interface {
 	// Observe reads the whole state.
 	Observe(ctx context.Context) (Observed, error)
-	// Do carries out one step. Removing what is gone is success.
-	Do(ctx context.Context, s Step) error
+	// Do carries out steps in order and returns what became of each. One that
+	// fails does not stop the next. Removing what is gone is success.
+	Do(ctx context.Context, steps ...Step) []error
 	// Writes counts the changes asked of the kernel so far.
 	Writes() uint64
 }

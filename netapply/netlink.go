@@ -26,7 +26,8 @@ import (
 // /proc/sys, which shows the namespace of the thread that looks: a program that
 // changes namespaces must call from a thread that is in the right one.
 type Netlink struct {
-	questions, changes map[int]*nl.SocketHandle
+	questions map[int]*nl.SocketHandle
+	changes   *changer
 
 	proto  bool // the kernel keeps who made an address
 	writes atomic.Uint64
@@ -41,8 +42,9 @@ type Netlink struct {
 }
 
 type madeLink struct {
-	index int
-	at    uint64 // by Netlink.count
+	index    int
+	settings Settings // as the kernel made it
+	at       uint64   // by Netlink.count
 }
 
 // requestTimeout bounds one request. The kernel answers in microseconds; when
@@ -51,46 +53,35 @@ const requestTimeout = 10 * time.Second
 
 // Open connects to the kernel of the calling thread's network namespace.
 func Open() (*Netlink, error) {
-	questions, err := openSocket()
+	changes, err := openChanger()
 	if err != nil {
 		return nil, err
 	}
-	changes, err := openSocket()
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
-		questions.Close()
-		return nil, err
+		_ = changes.close()
+		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
 	}
-	// Both are refinements that old kernels lack: lists filtered in the kernel,
-	// and error texts beside error numbers. The texts are for changes only: the
-	// library takes the end of a list that failed with a text for the answer to
-	// a change, and reads beyond it.
-	_ = unix.SetsockoptInt(questions.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	_ = changes.SetExtAck(true)
+	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
+	_ = s.SetSendTimeout(&timeout)
+	_ = s.SetReceiveTimeout(&timeout)
+	// Lists filtered in the kernel; old kernels do without. Error texts stay off:
+	// the library takes the end of a list that failed with a text for the answer
+	// to a change, and reads beyond it.
+	_ = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return &Netlink{
-		questions: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: questions}},
-		changes:   map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: changes}},
+		questions: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}},
+		changes:   changes,
 		proto:     kernelAtLeast(5, 18),
 		index:     map[string]int{},
 		made:      map[string]madeLink{},
 	}, nil
 }
 
-func openSocket() (*nl.NetlinkSocket, error) {
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
-	}
-	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
-	_ = s.SetSendTimeout(&timeout)
-	_ = s.SetReceiveTimeout(&timeout)
-	return s, nil
-}
-
 // Close ends the connection.
 func (k *Netlink) Close() error {
 	k.questions[unix.NETLINK_ROUTE].Close()
-	k.changes[unix.NETLINK_ROUTE].Close()
-	return nil
+	return k.changes.close()
 }
 
 // Writes implements Kernel.
@@ -124,7 +115,7 @@ const dumpTries = 10
 // before each try.
 func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset func(), each func([]byte) error) error {
 	for try := 1; ; try++ {
-		req := request(k.questions, what, unix.NLM_F_DUMP, body)
+		req := k.request(what, unix.NLM_F_DUMP, body)
 		reset()
 		var bad error
 		err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(b []byte) bool {
@@ -145,25 +136,16 @@ func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset fu
 	}
 }
 
-func request(on map[int]*nl.SocketHandle, what uint16, flags int, body *message) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(int(what), flags)
-	req.Sockets = on
-	req.AddData(body)
-	return req
+// ask sends one question and returns the answers of a type.
+func (k *Netlink) ask(what uint16, body *message, answer uint16) ([][]byte, error) {
+	return k.request(what, 0, body).Execute(unix.NETLINK_ROUTE, answer)
 }
 
-// change asks for one change and waits for the answer. Answers in gone mean
-// that there was nothing left to do.
-func (k *Netlink) change(what uint16, flags int, body *message, gone ...unix.Errno) error {
-	req := request(k.changes, what, flags|unix.NLM_F_ACK, body)
-	k.writes.Add(1)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	for _, g := range gone {
-		if errors.Is(err, g) {
-			return nil
-		}
-	}
-	return err
+func (k *Netlink) request(what uint16, flags int, body *message) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(int(what), flags)
+	req.Sockets = k.questions
+	req.AddData(body)
+	return req
 }
 
 // lookup returns a link's index.
@@ -177,11 +159,18 @@ func (k *Netlink) lookup(name string) (int, bool) {
 	return i, ok
 }
 
-func (k *Netlink) remember(name string, index int) {
+func (k *Netlink) remember(l rawLink) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count++
-	k.made[name] = madeLink{index, k.count}
+	k.made[l.name] = madeLink{l.index, l.settings, k.count}
+}
+
+// known are the settings that a link was made with, if it is that new.
+func (k *Netlink) known(name string) Settings {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.made[name].settings
 }
 
 // begin is called before links are listed, observed after it with what begin
@@ -210,24 +199,13 @@ func (k *Netlink) indexOf(name string) (int, error) {
 	return 0, fmt.Errorf("there is no link %s", name)
 }
 
-// procRoot is where settings are written; /proc/sys.
-const procRoot = "/proc/sys"
-
-// writeSettings writes below /proc/sys/net. A kernel without IPv6 has no such
-// settings; that is not an error of the link's.
-func (k *Netlink) writeSettings(s SetSettings) error {
-	var errs []error
-	for name, v := range s.Settings {
-		k.writes.Add(1)
-		path := filepath.Join(procRoot, settingPath(s.Link, name))
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err == nil {
-			_, err = f.WriteString(strconv.Itoa(v))
-			err = errors.Join(err, f.Close())
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+// writeSetting writes below /proc/sys.
+func (k *Netlink) writeSetting(link, name string, v int) error {
+	k.writes.Add(1)
+	f, err := os.OpenFile(filepath.Join("/proc/sys", settingPath(link, name)), os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	_, err = f.WriteString(strconv.Itoa(v))
+	return errors.Join(err, f.Close())
 }

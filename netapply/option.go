@@ -11,11 +11,11 @@ import (
 	netquorum "github.com/netquorum/netquorum"
 )
 
-// A change says what it takes to change an option of a link that exists.
-type change int
+// An effort says what it takes to change an option of a link that exists.
+type effort int
 
 const (
-	inPlace    change = iota // at any time
+	inPlace    effort = iota // at any time
 	whileDown                // only while the link is down
 	whileEmpty               // only while the link is down and has no members
 	never                    // the link must be made again
@@ -41,7 +41,7 @@ type option struct {
 	attr   uint16
 	as     encoding
 	words  []string // names of the values, by number
-	change change
+	effort effort
 }
 
 // optionTables lists the options of each kind.
@@ -54,7 +54,7 @@ var optionTables = map[LinkKind][]option{
 
 // changeNeeded tells what it takes to turn the options that a link has into
 // those wanted, and which differ. What the kernel does not show is not compared.
-func changeNeeded(kind LinkKind, want, have Options) (Options, change) {
+func changeNeeded(kind LinkKind, want, have Options) (Options, effort) {
 	var differ Options
 	most := inPlace
 	for _, o := range optionTables[kind] {
@@ -67,7 +67,7 @@ func changeNeeded(kind LinkKind, want, have Options) (Options, change) {
 			differ = Options{}
 		}
 		differ[o.name] = w
-		most = max(most, o.change)
+		most = max(most, o.effort)
 	}
 	return differ, most
 }

@@ -52,8 +52,8 @@ func (p *planner) mustReplace(want Link, have ObservedLink) bool {
 	if want.Kind != have.Kind || want.Parent != have.Parent {
 		return true
 	}
-	_, change := changeNeeded(want.Kind, want.Options, have.Options)
-	return change == never
+	_, effort := changeNeeded(want.Kind, want.Options, have.Options)
+	return effort == never
 }
 
 func (p *planner) addLink(want Link) {
@@ -173,16 +173,16 @@ func (p *planner) settings(want Link, have *ObservedLink) {
 // moment of connectivity and spare what stands on the bond, which making it
 // again would not.
 func (p *planner) options(want Link, have *ObservedLink) {
-	differ, change := changeNeeded(want.Kind, p.resolvable(want.Options), have.Options)
+	differ, effort := changeNeeded(want.Kind, p.resolvable(want.Options), have.Options)
 	if differ == nil {
 		return
 	}
-	if change == whileEmpty {
+	if effort == whileEmpty {
 		for _, l := range p.membersOf(want.Name) {
 			p.release(l)
 		}
 	}
-	if change >= whileDown && have.Up {
+	if effort >= whileDown && have.Up {
 		p.emit(SetLink{Name: want.Name, Up: new(false)})
 		have.Up = false
 	}

@@ -9,7 +9,7 @@ import (
 
 // vlanOptions: the kernel can change neither the tag nor the parent of a VLAN.
 var vlanOptions = []option{
-	{name: "id", attr: nl.IFLA_VLAN_ID, as: asU16, change: never},
+	{name: "id", attr: nl.IFLA_VLAN_ID, as: asU16, effort: never},
 }
 
 // vlan wants a VLAN; its name says on what and with which tag.

@@ -10,7 +10,7 @@ import (
 
 // vrfOptions: a VRF keeps its table for life.
 var vrfOptions = []option{
-	{name: "table", attr: nl.IFLA_VRF_TABLE, as: asU32, change: never},
+	{name: "table", attr: nl.IFLA_VRF_TABLE, as: asU32, effort: never},
 }
 
 // vrfMTU is what the kernel gives a VRF, and the most it can have. Anything less

@@ -70,7 +70,7 @@ func freshKernel(t *testing.T, like *fakekernel.Kernel) *fakekernel.Kernel {
 	for _, l := range o.Links {
 		if strings.HasPrefix(l.Name, "eth") && l.Kind == netapply.Physical {
 			k.AddPhysical(l.Name, l.MTU, l.Up)
-			if err := k.Do(t.Context(), netapply.SetSettings{Link: l.Name, Settings: l.Settings}); err != nil {
+			if err := k.Do(t.Context(), netapply.SetSettings{Link: l.Name, Settings: l.Settings})[0]; err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -158,9 +158,19 @@ func (k *Kernel) Observe(ctx context.Context) (netapply.Observed, error) {
 }
 
 // Do implements netapply.Kernel.
-func (k *Kernel) Do(ctx context.Context, s netapply.Step) error {
+func (k *Kernel) Do(ctx context.Context, steps ...netapply.Step) []error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	errs := make([]error, len(steps))
+	for i, s := range steps {
+		if errs[i] = ctx.Err(); errs[i] == nil {
+			errs[i] = k.do(s)
+		}
+	}
+	return errs
+}
+
+func (k *Kernel) do(s netapply.Step) error {
 	k.writes++
 	if k.Fault != nil {
 		if err := k.Fault(s); err != nil {
