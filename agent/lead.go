@@ -277,35 +277,35 @@ func (l *leader) keepMembers(ctx context.Context) {
 			continue
 		}
 		step, cancel := context.WithTimeout(ctx, l.memberGrace)
-		add, remove, err := l.memberChanges(step)
-		switch {
-		case err != nil:
-		case len(add) > 0:
-			err = l.log.AddMember(step, add[0])
-		case len(remove) > 0:
-			err = l.log.RemoveMember(step, remove[0])
-		}
+		err := l.changeMembers(step)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			l.logger.Warn("raft's members could not be changed; trying again", "add", add, "remove", remove, "error", err)
+			l.logger.Warn("raft's members could not be changed; trying again", "error", err)
 		}
 	}
 }
 
-// memberChanges returns how raft's members differ from the Member documents. A
-// leader that was elected just now may not have applied its log yet; by what it
-// knows then, it would remove filers that are documented, itself among them.
-func (l *leader) memberChanges(ctx context.Context) (add, remove []netquorum.FilerID, err error) {
-	add, remove = memberChanges(l.log.State().Config(), l.log.Servers())
-	if len(add) == 0 && len(remove) == 0 {
-		return nil, nil, nil
+// changeMembers makes the next change of raft's members, if there is one to
+// make. A filer that was replaced goes before its replacement comes: with both
+// of them voting, the cluster would need one filer more for a quorum than it
+// does without either.
+func (l *leader) changeMembers(ctx context.Context) error {
+	if add, remove := memberChanges(l.log.State().Config(), l.log.Servers()); len(add) == 0 && len(remove) == 0 {
+		return nil
 	}
+	// A leader that was elected just now may not have applied its log yet. By
+	// what it knows then, it would remove filers that are members.
 	state, err := l.log.Confirm(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	add, remove = memberChanges(state.Config(), l.log.Servers())
-	return add, remove, nil
+	switch add, remove := memberChanges(state.Config(), l.log.Servers()); {
+	case len(remove) > 0:
+		err = l.log.RemoveMember(ctx, remove[0])
+	case len(add) > 0:
+		err = l.log.AddMember(ctx, add[0])
+	}
+	return err
 }
 
 // memberChanges compares the Member documents with raft's voters.

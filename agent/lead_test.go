@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -75,9 +76,15 @@ func (l *memoryLog) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result,
 	l.state = state
 	return results[0], nil
 }
-func (l *memoryLog) Servers() []netquorum.FilerID                          { return l.voters }
-func (l *memoryLog) AddMember(context.Context, netquorum.FilerID) error    { return nil }
-func (l *memoryLog) RemoveMember(context.Context, netquorum.FilerID) error { return nil }
+func (l *memoryLog) Servers() []netquorum.FilerID { return l.voters }
+func (l *memoryLog) AddMember(_ context.Context, id netquorum.FilerID) error {
+	l.voters = append(slices.Clone(l.voters), id)
+	return nil
+}
+func (l *memoryLog) RemoveMember(_ context.Context, id netquorum.FilerID) error {
+	l.voters = slices.DeleteFunc(slices.Clone(l.voters), func(v netquorum.FilerID) bool { return v == id })
+	return nil
+}
 
 type testClock struct {
 	mu  sync.Mutex
@@ -291,19 +298,31 @@ func TestNoLeaseIsGrantedWhileMovesAreBeingCommitted(t *testing.T) {
 // Right after its election a leader may not have applied its log yet.
 func TestALeaderThatIsBehindRemovesNobody(t *testing.T) {
 	lead, log, _ := newTestLeader(t)
-	log.voters = []netquorum.FilerID{"f1-id", "f2-id", "f3-id"}
+	log.voters = []netquorum.FilerID{"f1-id", "f2-id", "f3-id", "old"}
 	log.behind = fsm.NewState()
-	add, remove, err := lead.memberChanges(t.Context())
-	if err != nil || len(add) > 0 || len(remove) > 0 {
-		t.Errorf("add %v, remove %v, %v", add, remove, err)
-	}
-	log.voters = append(log.voters, "old")
-	if _, remove, err = lead.memberChanges(t.Context()); err != nil || fmt.Sprint(remove) != "[old]" {
-		t.Errorf("remove %v, %v, want old", remove, err)
-	}
 	log.deposed = true
-	if add, remove, err = lead.memberChanges(t.Context()); err == nil || len(add) > 0 || len(remove) > 0 {
-		t.Errorf("a leader without a quorum would add %v, remove %v, %v", add, remove, err)
+	if err := lead.changeMembers(t.Context()); err == nil || len(log.voters) != 4 {
+		t.Errorf("a leader without a quorum made the voters %v, %v", log.voters, err)
+	}
+	log.deposed = false
+	for range 3 {
+		if err := lead.changeMembers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fmt.Sprint(log.voters) != "[f1-id f2-id f3-id]" {
+		t.Errorf("the voters are %v, want the three of the documents", log.voters)
+	}
+}
+
+// Four voters of which one is gone for ever do not survive the loss of another.
+func TestAReplacedFilerGoesBeforeItsReplacementComes(t *testing.T) {
+	lead, log, _ := newTestLeader(t)
+	log.voters = []netquorum.FilerID{"f1-id", "f2-id", "f3-before"}
+	for _, want := range []string{"[f1-id f2-id]", "[f1-id f2-id f3-id]", "[f1-id f2-id f3-id]"} {
+		if err := lead.changeMembers(t.Context()); err != nil || fmt.Sprint(log.voters) != want {
+			t.Fatalf("the voters are %v, want %s; %v", log.voters, want, err)
+		}
 	}
 }
 
