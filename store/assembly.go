@@ -6,111 +6,142 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/fsm"
 )
 
-// An entry that is too large for one raft entry, a restore, goes through the log
-// in parts. The last part makes it one entry again and applies it at once, on
-// every filer at the same place in the log. (The library's own
+// A restore is too large for one log entry, so it goes through the log in parts,
+// each a transaction that puts some of the documents. The last part applies all of
+// them at once, on every filer at the same place in the log. (The library's own
 // Restore lets the leader run ahead of its followers: a leader that dies half-way
 // comes back with a state that was never committed.)
 
-// partSize keeps a part below what raft suggests for one entry.
+// partSize is about how large a part is; raft suggests to stay below 512 KiB. A
+// document that is larger has a part of its own.
 const partSize = 256 << 10
 
-// An assembly is the parts seen so far of one large entry. It is part of the
-// replicated state, and immutable: a snapshot may hold an old one.
+// An assembly is what has come of a restore so far. It is part of the replicated
+// state, and immutable: a snapshot may hold an old one.
 type assembly struct {
 	id    string
-	kind  byte // of the whole entry
-	total int
-	parts [][]byte
+	next  uint64 // number of the next part
+	total uint64
+	whole fsm.Transaction // of the first part, with the puts of all
 }
 
-// errPartLost answers a part that does not continue the assembly: another large
-// entry was begun, or a leader stopped in the middle of this one.
-var errPartLost = errors.New("a large entry was interrupted by another one")
-
-// split cuts the payload of a large entry into sealed parts.
-func split(id string, kind byte, payload []byte) [][]byte {
-	total := (len(payload) + partSize - 1) / partSize
-	sealed := make([][]byte, 0, total)
-	for piece := range slices.Chunk(payload, partSize) {
-		header := binary.AppendUvarint(nil, uint64(len(id)))
-		header = append(append(header, id...), kind)
-		header = binary.AppendUvarint(header, uint64(len(sealed)))
-		header = binary.AppendUvarint(header, uint64(total))
-		sealed = append(sealed, seal(entryPart, header, piece))
-	}
-	return sealed
-}
-
-// add takes the next part. With the last one it returns the whole entry's kind
-// and payload. It keeps what it is given.
-func (a assembly) add(payload []byte) (next assembly, kind byte, whole []byte, err error) {
-	r := bytes.NewReader(payload)
-	id, err1 := readString(r, maxPartID)
-	kind, err2 := r.ReadByte()
-	index, err3 := binary.ReadUvarint(r)
-	total, err4 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return a, 0, nil, fmt.Errorf("part: %w", err)
-	}
-	if index >= total || total > maxParts {
-		return a, 0, nil, fmt.Errorf("part %d of %d: %w", index, total, errBadPart)
-	}
-	if index == 0 {
-		a = assembly{id: id, kind: kind, total: int(total)}
-	}
-	if a.id != id || a.kind != kind || a.total != int(total) || len(a.parts) != int(index) {
-		return assembly{}, 0, nil, errPartLost
-	}
-	a.parts = append(a.parts, payload[len(payload)-r.Len():])
-	if len(a.parts) < a.total {
-		return a, 0, nil, nil
-	}
-	return assembly{}, kind, bytes.Join(a.parts, nil), nil
-}
+var (
+	// errPartLost answers a part that does not continue the assembly: another
+	// restore was begun, or a leader stopped in the middle of this one.
+	errPartLost = errors.New("a restore was interrupted by another one")
+	errBadPart  = errors.New("numbers out of range")
+)
 
 const (
 	maxPartID = 256
-	maxParts  = (MaxRestore + partSize - 1) / partSize
+	maxParts  = MaxRestore / 64 // far more than there are: a limit against damage only
 )
 
-var errBadPart = errors.New("numbers out of range")
+// encodeParts encodes a restore as transactions of about partSize.
+func encodeParts(t fsm.Transaction) ([][]byte, error) {
+	var parts [][]byte
+	size := 0
+	for n := 16; len(t.Puts) > 0; {
+		some := t
+		some.Puts = t.Puts[:min(n, len(t.Puts))]
+		encoded, err := fsm.EncodeTransaction(some)
+		if err != nil {
+			return nil, err
+		}
+		if len(encoded) > 2*partSize && n > 1 {
+			n = max(n/4, 1)
+			continue
+		}
+		if size += len(encoded); size > MaxRestore {
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxRestore)
+		}
+		parts = append(parts, encoded)
+		n = max(len(some.Puts)*partSize/len(encoded), 1)
+		t.Puts = t.Puts[len(some.Puts):]
+	}
+	return parts, nil
+}
+
+// sealPart makes a log entry of a part.
+func sealPart(id string, number, total int, encoded []byte) []byte {
+	header := binary.AppendUvarint(nil, uint64(len(id)))
+	header = append(header, id...)
+	header = binary.AppendUvarint(header, uint64(number))
+	header = binary.AppendUvarint(header, uint64(total))
+	return seal(entryPart, header, encoded)
+}
+
+// add takes the next part. With the last one it returns the whole transaction.
+func (a assembly) add(payload []byte) (next assembly, whole *fsm.Transaction, err error) {
+	r := bytes.NewReader(payload)
+	id, err1 := readString(r, maxPartID)
+	number, err2 := binary.ReadUvarint(r)
+	total, err3 := binary.ReadUvarint(r)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return a, nil, fmt.Errorf("part: %w", err)
+	}
+	if number >= total || total > maxParts {
+		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, errBadPart)
+	}
+	t, err := fsm.DecodeTransaction(payload[len(payload)-r.Len():])
+	if err != nil {
+		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, err)
+	}
+	switch {
+	case number == 0:
+		a = assembly{id: id, total: total, whole: t}
+	case a.id != id || a.total != total || a.next != number:
+		return assembly{}, nil, errPartLost
+	default:
+		a.whole.Puts = append(a.whole.Puts, t.Puts...)
+	}
+	if a.next = number + 1; a.next < a.total {
+		return a, nil, nil
+	}
+	return assembly{}, &a.whole, nil
+}
+
+// documents returns what a restore puts.
+func documents(t *fsm.Transaction) []netquorum.Document {
+	docs := make([]netquorum.Document, len(t.Puts))
+	for i, p := range t.Puts {
+		docs[i] = p.Document
+	}
+	return docs
+}
 
 // appendTo encodes the assembly for a snapshot.
-func (a assembly) appendTo(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(a.id)))
-	b = append(append(b, a.id...), a.kind)
-	b = binary.AppendUvarint(b, uint64(a.total))
-	b = binary.AppendUvarint(b, uint64(len(a.parts)))
-	for _, p := range a.parts {
-		b = binary.AppendUvarint(b, uint64(len(p)))
-		b = append(b, p...)
+func (a assembly) appendTo(b []byte) ([]byte, error) {
+	encoded, err := fsm.EncodeTransaction(a.whole)
+	if err != nil {
+		return nil, err
 	}
-	return b
+	b = slices.Grow(b, len(encoded)+64)
+	b = binary.AppendUvarint(b, uint64(len(a.id)))
+	b = append(b, a.id...)
+	b = binary.AppendUvarint(b, a.next)
+	b = binary.AppendUvarint(b, a.total)
+	b = binary.AppendUvarint(b, uint64(len(encoded)))
+	return append(b, encoded...), nil
 }
 
 func readAssembly(r byteReader) (a assembly, err error) {
-	if a.id, err = readString(r, maxPartID); err != nil {
+	var err1, err2, err3 error
+	a.id, err = readString(r, maxPartID)
+	a.next, err1 = binary.ReadUvarint(r)
+	a.total, err2 = binary.ReadUvarint(r)
+	encoded, err3 := readString(r, 2*MaxRestore)
+	if err := errors.Join(err, err1, err2, err3); err != nil {
 		return a, err
 	}
-	kind, err1 := r.ReadByte()
-	total, err2 := binary.ReadUvarint(r)
-	n, err3 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return a, err
-	}
-	if total > maxParts || n > total {
+	if a.total > maxParts || a.next > a.total {
 		return a, errBadPart
 	}
-	a.kind, a.total = kind, int(total)
-	for range n {
-		p, err := readString(r, partSize)
-		if err != nil {
-			return a, err
-		}
-		a.parts = append(a.parts, []byte(p))
-	}
-	return a, nil
+	a.whole, err = fsm.DecodeTransaction([]byte(encoded))
+	return a, err
 }

@@ -13,9 +13,8 @@ import (
 // Kinds of entries. Add at the end. Never renumber and never reuse: an old filer
 // may still replay a log that holds them.
 const (
-	entryApply   byte = 1 // payload: one entry of package fsm
-	entryPart    byte = 2 // payload: a part of a larger entry, see assembly
-	entryRestore byte = 3 // payload: one encoded transaction whose puts replace everything
+	entryApply byte = 1 // payload: one entry of package fsm
+	entryPart  byte = 2 // payload: a part of a restore, see assembly
 )
 
 const sealSize = 4

@@ -273,4 +273,3 @@ type testLog struct{ t testing.TB }
 func (l testLog) Write(b []byte) (int, error) {
 	return os.Stderr.Write(b)
 }
-

@@ -11,7 +11,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
 )
 
@@ -84,25 +83,23 @@ func (m *machine) ApplyBatch(ls []*raft.Log) []any {
 
 func (m *machine) apply(l *raft.Log) any {
 	kind, payload, err := unseal(l.Data)
-	if err == nil && kind == entryPart {
-		m.pending, kind, payload, err = m.pending.add(payload)
-		if errors.Is(err, errPartLost) {
-			return err
-		}
-		if err == nil && payload == nil {
-			return nil
-		}
-	}
 	if err != nil {
 		return m.stop(l, err)
 	}
-	var next *fsm.State
+	next := m.state
 	var results []fsm.Result
 	switch kind {
 	case entryApply:
 		next, results, err = fsm.Apply(m.state, l.Index, payload)
-	case entryRestore:
-		next, results, err = applyRestore(m.state, l.Index, payload)
+	case entryPart:
+		var whole *fsm.Transaction
+		m.pending, whole, err = m.pending.add(payload)
+		if errors.Is(err, errPartLost) {
+			return err
+		}
+		if whole != nil {
+			next, results, err = applyRestore(m.state, l.Index, whole)
+		}
 	default:
 		err = fmt.Errorf("entry kind %d: %w", kind, fsm.ErrUnsupported)
 	}
@@ -116,19 +113,11 @@ func (m *machine) apply(l *raft.Log) any {
 // applyRestore replaces every document that users write by the puts of a
 // transaction. Applying the transaction's id by itself puts it on record, so that
 // a restore that is proposed again does not undo what came after it.
-func applyRestore(s *fsm.State, index uint64, payload []byte) (*fsm.State, []fsm.Result, error) {
-	t, err := fsm.DecodeTransaction(payload)
-	if err != nil {
-		return nil, nil, err
-	}
+func applyRestore(s *fsm.State, index uint64, t *fsm.Transaction) (*fsm.State, []fsm.Result, error) {
 	if r, known := s.Result(t.ID); known {
 		return s, []fsm.Result{r}, nil
 	}
-	docs := make([]netquorum.Document, len(t.Puts))
-	for i, p := range t.Puts {
-		docs[i] = p.Document
-	}
-	restored, refusal := fsm.FromDocuments(s, docs, t.Actor, t.Time)
+	restored, refusal := fsm.FromDocuments(s, documents(t), t.Actor, t.Time)
 	if refusal != nil {
 		return s, []fsm.Result{{Revision: s.Revision(), Refusal: refusal}}, nil
 	}
@@ -137,7 +126,7 @@ func applyRestore(s *fsm.State, index uint64, payload []byte) (*fsm.State, []fsm
 		return nil, nil, err
 	}
 	next, _, err := fsm.Apply(restored, index, record)
-	return next, []fsm.Result{{Revision: restored.Revision(), Changed: len(docs)}}, err
+	return next, []fsm.Result{{Revision: restored.Revision(), Changed: len(t.Puts)}}, err
 }
 
 // stop ends this filer's part in the cluster: what it cannot decode, others
@@ -179,8 +168,11 @@ func (s *snapshot) Release() {}
 
 func (s *snapshot) encode(w io.Writer) error {
 	b := bufio.NewWriterSize(w, 256<<10)
-	header := binary.AppendUvarint([]byte(snapshotMagic), s.through)
-	if _, err := b.Write(s.pending.appendTo(header)); err != nil {
+	header, err := s.pending.appendTo(binary.AppendUvarint([]byte(snapshotMagic), s.through))
+	if err != nil {
+		return err
+	}
+	if _, err := b.Write(header); err != nil {
 		return err
 	}
 	if err := fsm.EncodeSnapshot(b, s.state); err != nil {
@@ -204,7 +196,7 @@ func decodeSnapshot(r io.Reader) (*snapshot, error) {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	if s.pending, err = readAssembly(b); err != nil {
-		return nil, fmt.Errorf("snapshot: interrupted entry: %w", err)
+		return nil, fmt.Errorf("snapshot: restore under way: %w", err)
 	}
 	if s.state, err = fsm.DecodeSnapshot(b); err != nil {
 		return nil, err

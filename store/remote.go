@@ -31,8 +31,8 @@ type (
 	indexReply     struct{ Index uint64 }
 	waitRequest    struct{ Index uint64 }
 	restoreRequest struct {
-		ID      string
-		Payload []byte
+		ID    string
+		Parts [][]byte
 	}
 	memberRequest struct{ ID netquorum.FilerID }
 	empty         struct{}
@@ -92,10 +92,15 @@ func (s *Store) Handler() http.Handler {
 		return out, err
 	})
 	handle(mux, pathRestore, 2*MaxRestore, func(ctx context.Context, in restoreRequest) (out proposeReply, err error) {
+		for _, p := range in.Parts {
+			if _, err := fsm.DecodeTransaction(p); err != nil || len(in.ID) > maxPartID {
+				return out, fmt.Errorf("a part of a restore: %w", errors.Join(err, errBadPart))
+			}
+		}
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		result, err := s.restoreHere(ctx, in.ID, in.Payload)
+		result, err := s.restoreHere(ctx, in.ID, in.Parts)
 		out.Results = []fsm.Result{result}
 		return out, err
 	})

@@ -24,21 +24,18 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 	for i, d := range docs {
 		t.Puts[i] = fsm.Put{Document: d}
 	}
-	payload, err := fsm.EncodeTransaction(t)
+	parts, err := encodeParts(t)
 	if err != nil {
-		return 0, err
-	}
-	if len(payload) > MaxRestore {
-		return 0, fmt.Errorf("restore: %w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxRestore)
+		return 0, fmt.Errorf("restore: %w", err)
 	}
 	var result fsm.Result
 	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {
 		if leader == s.o.ID {
-			result, err = s.restoreHere(ctx, t.ID, payload)
+			result, err = s.restoreHere(ctx, t.ID, parts)
 			return err
 		}
 		var reply proposeReply
-		if err := s.ask(ctx, leader, pathRestore, restoreRequest{t.ID, payload}, &reply); err != nil {
+		if err := s.ask(ctx, leader, pathRestore, restoreRequest{t.ID, parts}, &reply); err != nil {
 			return err
 		}
 		if len(reply.Results) != 1 {
@@ -58,7 +55,7 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 const restoreWindow = 16
 
 // restoreHere sends a restore through the log of this filer, which leads.
-func (s *Store) restoreHere(ctx context.Context, id string, payload []byte) (fsm.Result, error) {
+func (s *Store) restoreHere(ctx context.Context, id string, parts [][]byte) (fsm.Result, error) {
 	select {
 	case s.restoring <- struct{}{}:
 		defer func() { <-s.restoring }()
@@ -73,8 +70,8 @@ func (s *Store) restoreHere(ctx context.Context, id string, payload []byte) (fsm
 		flying = flying[1:]
 		return err
 	}
-	for _, part := range split(id, entryRestore, payload) {
-		flying = append(flying, n.raft.Apply(part, 0))
+	for i, part := range parts {
+		flying = append(flying, n.raft.Apply(sealPart(id, i, len(parts), part), 0))
 		if len(flying) < restoreWindow {
 			continue
 		}

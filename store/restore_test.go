@@ -120,16 +120,16 @@ func TestARepeatedRestoreDoesNotUndoWhatCameAfterIt(t *testing.T) {
 	leader := l.leader()
 	tx := put(generation(1, 3, 10)...)
 	tx.ID = "restore-1"
-	payload, err := fsm.EncodeTransaction(tx)
+	parts, err := encodeParts(tx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := leader.restoreHere(l.context(), tx.ID, payload)
+	first, err := leader.restoreHere(l.context(), tx.ID, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.propose(leader, put(record("later", "x")))
-	again, err := leader.restoreHere(l.context(), tx.ID, payload)
+	again, err := leader.restoreHere(l.context(), tx.ID, parts)
 	if err != nil || !again.Duplicate {
 		t.Errorf("%+v, %v; want the recorded result of %+v", again, err, first)
 	}
@@ -158,5 +158,29 @@ func TestARestoreFollowsTheLeader(t *testing.T) {
 	}
 	if g, whole := generationOf(s, 200); !whole || g != "7" {
 		t.Errorf("generation %q, whole: %v", g, whole)
+	}
+}
+
+func TestARestoreIsCutIntoPartsOfAboutOneSize(t *testing.T) {
+	for _, size := range []int{10, 1 << 10, 100 << 10} {
+		docs := generation(1, 8<<20/(size+500), size)
+		parts, err := encodeParts(put(docs...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		puts := 0
+		for i, p := range parts {
+			tx, err := fsm.DecodeTransaction(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			puts += len(tx.Puts)
+			if len(p) > 2*partSize || i > 0 && i < len(parts)-1 && len(p) < partSize/4 {
+				t.Errorf("records of %d bytes: part %d of %d has %d bytes", size, i, len(parts), len(p))
+			}
+		}
+		if puts != len(docs) {
+			t.Errorf("%d documents in %d parts, want %d", puts, len(parts), len(docs))
+		}
 	}
 }

@@ -109,16 +109,25 @@ func TestAFilerThatWasAwayForLongIsBroughtUpBySnapshot(t *testing.T) {
 }
 
 func TestASnapshotHoldsAnInterruptedRestore(t *testing.T) {
-	parts := split("restore-1", entryRestore, bytes.Repeat([]byte("x"), 3*partSize-7))
-	var pending assembly
-	for _, p := range parts[:2] {
-		_, payload, err := unseal(p)
+	docs := generation(1, 100, 8<<10)
+	parts, err := encodeParts(put(docs...))
+	if err != nil || len(parts) < 3 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	add := func(a assembly, i int) (assembly, *fsm.Transaction) {
+		_, payload, err := unseal(sealPart("restore-1", i, len(parts), parts[i]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if pending, _, _, err = pending.add(payload); err != nil {
+		a, whole, err := a.add(payload)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return a, whole
+	}
+	var pending assembly
+	for i := range parts[:2] {
+		pending, _ = add(pending, i)
 	}
 	var b bytes.Buffer
 	if err := (&snapshot{fsm.NewState(), 17, pending}).encode(&b); err != nil {
@@ -131,10 +140,13 @@ func TestASnapshotHoldsAnInterruptedRestore(t *testing.T) {
 	if s.through != 17 {
 		t.Errorf("through %d, want 17", s.through)
 	}
-	_, payload, _ := unseal(parts[2])
-	_, kind, whole, err := s.pending.add(payload)
-	if err != nil || kind != entryRestore || len(whole) != 3*partSize-7 {
-		t.Errorf("last part: kind %d, %d bytes, %v", kind, len(whole), err)
+	var whole *fsm.Transaction
+	pending = s.pending
+	for i := range parts[2:] {
+		pending, whole = add(pending, i+2)
+	}
+	if whole == nil || len(whole.Puts) != len(docs) {
+		t.Errorf("after the last part: %v, want %d documents", whole, len(docs))
 	}
 }
 
