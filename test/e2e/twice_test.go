@@ -69,7 +69,7 @@ func TestLabVserverNeverTwice(t *testing.T) {
 		}
 	}
 	p.close()
-	if p.asked < 100 || len(p.replies) < p.asked/4 {
+	if len(p.replies) < 100 {
 		t.Errorf("of %d questions %d were answered: too few to tell anything", p.asked, len(p.replies))
 	}
 	for what, seen := range p.wrong {
