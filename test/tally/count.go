@@ -88,8 +88,10 @@ func (c *count) end(e event, key string, out io.Writer) {
 			fmt.Fprintf(out, "ok    %s (%.1f s)\n", e.Package, e.Elapsed)
 		case "fail":
 			fmt.Fprintf(out, "FAIL  %s (%.1f s)\n", e.Package, e.Elapsed)
-			// Counted by itself only when no test of it is to blame; see report.
+			c.unfinished(e.Package, out)
+			// Counted by itself only when no test of it is to blame; see leaves.
 			c.Results[key] = Result{action, strings.TrimSpace(c.Results[key].Said + "\n" + said)}
+			fmt.Fprint(out, said)
 		}
 		return
 	}
@@ -100,6 +102,18 @@ func (c *count) end(e event, key string, out io.Writer) {
 	c.Results[key] = r
 	if action == "fail" {
 		fmt.Fprint(out, said)
+	}
+}
+
+// unfinished blames the tests of a failed package that never came to an end:
+// one of them ended the whole process.
+func (c *count) unfinished(pkg string, out io.Writer) {
+	for key, said := range c.said {
+		if _, ended := c.Results[key]; !ended && strings.HasPrefix(key, pkg+" ") {
+			c.Results[key] = Result{"fail", said.String()}
+			fmt.Fprint(out, said)
+			delete(c.said, key)
+		}
 	}
 }
 

@@ -75,6 +75,13 @@ func TestAFailureWithoutATestIsCounted(t *testing.T) {
 {"Action":"output","Package":"p","Output":"panic: oh\n"}
 {"Action":"fail","Package":"p"}
 `, "p: panic: oh\n\n1 passed, 1 failed, 0 skipped\n"},
+		"a test that ends the process": {
+			`{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"fatal: no disk\n"}
+{"Action":"output","Package":"p","Output":"FAIL\tp\t0.1s\n"}
+{"Action":"fail","Package":"p"}
+`, "p TestA: fatal: no disk\n\n0 passed, 1 failed, 0 skipped\n"},
 		"a command that fails without a word": {
 			`{"Action":"pass","Package":"p","Test":"TestA"}
 `, "part: exit status 3\n\n1 passed, 1 failed, 0 skipped\n"},
