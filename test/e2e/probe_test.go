@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // own; that tells them apart, which the MAC does not, because it moves with the
 // address.
 type probe struct {
-	c       *cluster
+	c       *cluster // that of the test that runs now
 	fd      int
 	mac     net.HardwareAddr
 	from    netip.Addr // the client's address
@@ -53,7 +54,8 @@ func probing(c *cluster, node, card string, from, target netip.Addr, port string
 	}
 	p := &probe{c: c, from: from, target: target, port: mac, ttl: map[byte]string{}, stop: make(chan struct{}),
 		pings: map[uint16]string{}, arps: map[byte]int{}, wrong: map[string]string{}}
-	for _, f := range c.filers() {
+	for i, f := range c.filers() {
+		p.ttl[byte(101+i)] = f
 		p.mark(f)
 	}
 	if err := p.open(c.node(node).Namespace, card); err != nil {
@@ -68,12 +70,7 @@ func probing(c *cluster, node, card string, from, target netip.Addr, port string
 // mark gives the filer its TTL. A kernel that was switched off has forgotten it.
 func (p *probe) mark(filer string) {
 	p.c.t.Helper()
-	for i, f := range p.c.filers() {
-		if f == filer {
-			p.ttl[byte(101+i)] = f
-			p.c.sh(f, fmt.Sprintf("echo %d > /proc/sys/net/ipv4/ip_default_ttl", 101+i))
-		}
-	}
+	p.c.sh(filer, fmt.Sprintf("echo %d > /proc/sys/net/ipv4/ip_default_ttl", 101+slices.Index(p.c.filers(), filer)))
 }
 
 func (p *probe) open(namespace, card string) error {

@@ -59,6 +59,7 @@ func TestLabVserverNeverTwice(t *testing.T) {
 		for n := range 2 {
 			t.Run(fmt.Sprintf("%s, %d", event.name, n+1), func(t *testing.T) {
 				c := c.in(t)
+				p.c = c
 				host := c.host("filer1", "files")
 				began := len(p.seen())
 				event.how(c, host)
