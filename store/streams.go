@@ -159,13 +159,21 @@ func newStream(ctx context.Context, conn net.Conn, ended func()) *stream {
 
 func (st *stream) Read(b []byte) (int, error) {
 	n, err := st.Conn.Read(b)
-	if err != nil && st.ended != nil && st.ctx.Err() == nil {
-		st.once.Do(st.ended)
+	if err != nil {
+		st.end()
 	}
 	return n, err
 }
 
+// end tells once that the peer's connection has ended, unless we ended it.
+func (st *stream) end() {
+	if st.ended != nil && st.ctx.Err() == nil {
+		st.once.Do(st.ended)
+	}
+}
+
 func (st *stream) Close() error {
+	st.end()
 	st.forget()
 	return st.Conn.Close()
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -23,7 +24,13 @@ type timing struct {
 // hurry lets the follower stand for election at once. The lease is the floor,
 // which raft does not let us go below: a leader that merely cannot reach us has
 // stepped down by then.
-func (t *timing) hurry() error { return t.reload(t.set.Lease, t.set.Lease) }
+func (t *timing) hurry() error {
+	// Only a change to a shorter timeout rouses the follower.
+	if err := t.relax(); err != nil {
+		return err
+	}
+	return t.reload(t.set.Lease, t.set.Lease)
+}
 
 // relax returns to the configured patience.
 func (t *timing) relax() error { return t.reload(t.set.Heartbeat, t.set.Election) }
@@ -80,15 +87,23 @@ func (s *Store) succeed(n *node, now *reign) {
 	if err != nil {
 		return
 	}
-	patience := time.Until(n.raft.LastContact().Add(s.o.Timing.Lease)) + rank(servers, now.leader, s.o.ID)*stagger
-	timer := time.NewTimer(max(patience, 0) + time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-now.ctx.Done():
-		return
-	case <-s.life.Done():
-		return
+	patience := s.o.Timing.Lease + rank(servers, now.leader, s.o.ID)*stagger
+	for {
+		// What was on its way when the leader died counts as a sign of life too.
+		left := time.Until(n.raft.LastContact().Add(patience))
+		if left < 0 {
+			break
+		}
+		timer := time.NewTimer(left + time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-now.ctx.Done():
+			timer.Stop()
+			return
+		case <-s.life.Done():
+			timer.Stop()
+			return
+		}
 	}
 	s.o.Log.Info("the leader's process is gone, electing another", "leader", now.leader)
 	if err := n.timing.hurry(); err != nil {
@@ -96,15 +111,31 @@ func (s *Store) succeed(n *node, now *reign) {
 	}
 }
 
-// isDead reports whether the leader's host answers and nobody listens there.
+// isDead reports whether the leader's host answers and nobody listens there. The
+// kernel closes the sockets of a process that dies one by one, so the first
+// attempt may still be taken by one that is about to go; it is then watched for a
+// moment.
 func (s *Store) isDead(now *reign) bool {
 	ctx, cancel := context.WithTimeout(now.ctx, s.o.Timing.Lease)
 	defer cancel()
-	conn, err := s.o.Network.DialRaft(ctx, now.leader)
-	if err == nil {
+	deadline, _ := ctx.Deadline()
+	for ctx.Err() == nil {
+		conn, err := s.o.Network.DialRaft(ctx, now.leader)
+		if err != nil {
+			return errors.Is(err, syscall.ECONNREFUSED)
+		}
+		// Nothing is ever sent on it: either it ends, or the time is up.
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		if err = conn.SetReadDeadline(deadline); err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+		stop()
 		conn.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return false
 }
 
 // rank is the filer's place among the voters that are left without the leader.
