@@ -135,6 +135,17 @@ func eventually(ctx context.Context, what string, try func() error) error {
 	}
 }
 
+// write commits one record of 256 bytes that differs from the one before: a
+// transaction that changes nothing would be cheaper.
+func write(ctx context.Context, f *filer, name string, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	d := record(name, 256)
+	copy(d.Spec.(*netquorum.Record).Data[1:], fmt.Sprintf("%010d", n))
+	_, err := f.client.Apply(ctx, api.ApplyRequest{Puts: []api.Put{{Document: d}}})
+	return err
+}
+
 func record(name string, size int) netquorum.Document {
 	data := make([]byte, size)
 	for i := range data {

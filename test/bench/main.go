@@ -85,7 +85,9 @@ type figure struct {
 var figures = []figure{
 	{[]string{"commit", "throughput", "etcd", "reads"}, measureStore},
 	{[]string{"failover"}, measureFailover},
-	{[]string{"kernel", "replan", "boot", "documents"}, measureGo},
+	{[]string{"kernel", "replan"}, measureKernel},
+	{[]string{"boot"}, measureBoot},
+	{[]string{"documents"}, measureDocuments},
 	{[]string{"restore"}, measureRestore},
 	{[]string{"memory", "binary"}, measureSize},
 }
@@ -130,7 +132,7 @@ func build(ctx context.Context, o options) error {
 	}
 	jobs := []job{
 		{".", []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", o.bin + "/", "./cmd/netquorum"}},
-		{".", []string{"test", "-c", "-o", o.bin + "/", "./netapply", "./fsm"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./netapply"}},
 	}
 	if o.peers {
 		jobs = append(jobs, job{"test/bench/etcd", []string{"build", "-o", filepath.Join(o.bin, "etcd-load"), "."}})

@@ -88,8 +88,7 @@ func ourFigures(ctx context.Context, o options) (figuresOf, error) {
 	}
 	put := func(f *filer) func(client, n int) error {
 		return func(client, n int) error {
-			_, err := f.client.Apply(ctx, api.ApplyRequest{Puts: []api.Put{{Document: record(fmt.Sprintf("bench/%d/%d", client, n%100), 256)}}})
-			return err
+			return write(ctx, f, fmt.Sprintf("bench/%d/%d", client, n%100), n)
 		}
 	}
 	var out figuresOf
