@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,25 +26,32 @@ func apiError(err error) error {
 	for _, m := range []struct {
 		is   error
 		code api.Code
+		says string // instead of the error's own text, which is for developers
 	}{
-		{syscall.ENOSPC, api.ErrDiskFull},
-		{store.ErrUnknownOutcome, api.ErrUnknownOutcome},
-		{store.ErrNoQuorum, api.ErrNoQuorum},
-		{store.ErrNotLeader, api.ErrNoQuorum},
-		{store.ErrNotMember, api.ErrUnconfigured},
-		{store.ErrCompacted, api.ErrCompacted},
-		{store.ErrTooLarge, api.ErrTooLarge},
-		{store.ErrDamaged, api.ErrDamaged},
-		{store.ErrDiskFailed, api.ErrDamaged},
-		{store.ErrClosed, api.ErrUnreachable},
-		{context.DeadlineExceeded, api.ErrTimeout},
+		{syscall.ENOSPC, api.ErrDiskFull, ""},
+		{store.ErrUnknownOutcome, api.ErrUnknownOutcome, "the leader was lost while the change was on its way: it may have been committed or not"},
+		{store.ErrNoQuorum, api.ErrNoQuorum, noQuorum},
+		{store.ErrNotLeader, api.ErrNoQuorum, noQuorum},
+		{store.ErrNotMember, api.ErrUnconfigured, ""},
+		{store.ErrCompacted, api.ErrCompacted, ""},
+		{store.ErrTooLarge, api.ErrTooLarge, ""},
+		{store.ErrDamaged, api.ErrDamaged, ""},
+		{store.ErrDiskFailed, api.ErrDamaged, ""},
+		{store.ErrClosed, api.ErrUnreachable, "the daemon is ending"},
+		{context.DeadlineExceeded, api.ErrTimeout, ""},
 	} {
-		if errors.Is(err, m.is) {
-			return api.Refuse(m.code, err.Error(), nil)
+		if !errors.Is(err, m.is) {
+			continue
 		}
+		if m.says == "" {
+			m.says = strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors come on lines of their own
+		}
+		return api.Refuse(m.code, m.says, nil)
 	}
 	return err
 }
+
+const noQuorum = "no quorum: fewer than half of the filers reach each other, and nothing was changed; `netquorum status` shows which do not answer"
 
 // refusal turns a refusal of the state machine into the API's.
 func refusal(r *fsm.Refusal) error {
