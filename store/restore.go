@@ -52,7 +52,7 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 
 // restoreWindow is how many parts are on their way at once: enough to keep disk
 // and network busy, little enough for others' transactions to come between.
-const restoreWindow = 16
+const restoreWindow = 64
 
 // restoreHere sends a restore through the log of this filer, which leads.
 func (s *Store) restoreHere(ctx context.Context, id string, parts [][]byte) (fsm.Result, error) {
