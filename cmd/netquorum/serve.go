@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -50,12 +48,6 @@ A filer without a cluster waits for init or join.`,
 			return err
 		}
 		cfg.Socket, cfg.Version = t.socket, version
-		if os.Getenv("GOGC") == "" {
-			// A daemon of twenty megabytes that commits thousands of times a second
-			// would collect garbage at every few hundred: a little memory buys a
-			// fifth more commits. A GOMEMLIMIT still bounds it.
-			debug.SetGCPercent(300)
-		}
 		return agent.Run(cmd.Context(), cfg)
 	}
 	return cmd
