@@ -128,7 +128,8 @@ func (b backend) Restore(ctx context.Context, r api.RestoreRequest) (api.Restore
 	if err != nil {
 		return api.RestoreResult{}, err
 	}
-	if after, problems := (netquorum.Config{}).Change(r.Documents, nil); len(problems) == 0 {
+	network := slices.DeleteFunc(slices.Clone(r.Documents), func(d netquorum.Document) bool { return !d.Kind.Network() })
+	if after, problems := (netquorum.Config{}).Change(network, nil); len(problems) == 0 {
 		if err := m.checkFeatures(ctx, after); err != nil {
 			return api.RestoreResult{}, err
 		}
