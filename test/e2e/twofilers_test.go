@@ -112,6 +112,20 @@ func TestVMTwoFilers(t *testing.T) {
 		c.appliesToNothing()
 		others.survives(c, "after applying again")
 	})
+	t.Run("each daemon keeps to 45 MB of memory", func(t *testing.T) {
+		c := c.in(t)
+		for _, f := range c.filers() {
+			out := c.sh(f, `for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = netquorum ] && grep VmRSS $p/status; done; true`)
+			var kb int
+			if _, err := fmt.Sscanf(out, "VmRSS: %d kB", &kb); err != nil {
+				t.Fatalf("%s: %v in %q", f, err, out)
+			}
+			t.Logf("%s: %.1f MB resident", f, float64(kb)/1000)
+			if kb > 45_000 {
+				t.Errorf("%s has %d kB resident, want 45,000 or less", f, kb)
+			}
+		}
+	})
 	drift(t, c, driftBound(), vmDrift)
 	t.Run("what is not ours survives repairs", func(t *testing.T) {
 		others.survives(c.in(t), "after repairs")
