@@ -150,12 +150,22 @@ func (a *Agent) live(ctx context.Context, boot bootcache.Boot) error {
 			return err
 		}
 		a.log.Warn("this filer was removed from its cluster; it hosts nothing and waits to be joined again")
+		a.keepInterfaces(m)
 		a.become(nil, api.StateUnconfigured, "removed from cluster "+m.identity.Load().Cluster)
 		if err := a.forget(m); err != nil {
 			a.fail(err)
 		}
 		m = nil
 	}
+}
+
+// keepInterfaces lets the kernel of a filer that was removed follow what it knew
+// last, less all that it hosted: somebody has to reach it to join it again.
+func (a *Agent) keepInterfaces(m *member) {
+	config, revision := m.newest()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.provisional = &goal{config: config, revision: revision, filer: m.name, hosts: nothing, network: provisionalRevision}
 }
 
 // resume takes up the membership that the data directory holds; nil when there
@@ -305,17 +315,12 @@ func (a *Agent) Endpoints(id netquorum.FilerID) []string {
 	return endpoints(config, id, a.cfg.port())
 }
 
-// allow turns filers away that were removed from the cluster. Before the first
-// configuration is known, a certificate of the cluster is enough.
+// allow turns filers away that were removed from the cluster.
 func (a *Agent) allow(id netquorum.FilerID) bool {
 	a.mu.Lock()
 	m := a.member
 	a.mu.Unlock()
-	if m == nil {
-		return false
-	}
-	config, revision := m.newest()
-	return revision == 0 || memberName(config, id) != ""
+	return m != nil && m.allowed(id)
 }
 
 // port is where this filer listens, and by default every other one too.

@@ -455,3 +455,36 @@ spec: {group: main, addresses: [{alias: data0, instance: 0, prefix: 10.2.2.9/24}
 		t.Error("a dry run changed the kernel")
 	}
 }
+
+func TestAFilerThatWasReplacedHostsNothingAndKeepsItsInterfaces(t *testing.T) {
+	fs := form(t)
+	old := hostOf(t, fs)
+	token, err := fs[0].client.CreateToken(t.Context(), api.TokenRequest{Filer: old.name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := newTestFiler(t, old.name)
+	peer := fs[0]
+	if peer == old {
+		peer = fs[1]
+	}
+	if _, err := next.client.Join(t.Context(), api.JoinRequest{Filer: old.name, Token: token.Token, Peer: peer.cfg.Listen}); err != nil {
+		t.Fatalf("the replacement's join: %v", err)
+	}
+	eventually(t, "the replaced filer is in no cluster and hosts nothing", func(context.Context) error {
+		if s := old.status(); s.State != api.StateUnconfigured || has(old.kernel, "10.2.2.1/24") {
+			return fmt.Errorf("it is %s:\n%s", s.State, old.kernel)
+		}
+		return nil
+	})
+	if mgmt := "10.1.1." + strings.TrimPrefix(old.name, "f") + "/24"; !has(old.kernel, mgmt) {
+		t.Errorf("the replaced filer lost its address %s, by which it could be joined again", mgmt)
+	}
+	rest := []*testFiler{next}
+	for _, f := range fs {
+		if f != old {
+			rest = append(rest, f)
+		}
+	}
+	hostOf(t, rest)
+}

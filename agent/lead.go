@@ -173,15 +173,25 @@ func (l *leader) look(before view) (view, bool) {
 	return v, !same
 }
 
-// filers returns the standing of every member.
+// filers returns the standing of every member, and of every filer that still has
+// something placed on it: one that was removed from the cluster is gone once its
+// lease must have ended, like any other that has fallen silent.
 func (l *leader) filers(ledger *failover.Ledger, c netquorum.Config) map[string]failover.Filer {
 	now := l.now()
 	l.mu.Lock()
 	settled := maps.Clone(l.settled)
 	l.mu.Unlock()
 	out := map[string]failover.Filer{}
+	add := func(name string) {
+		out[name] = failover.Filer{Standing: ledger.Standing(name, now), Settled: settled[name]}
+	}
 	for d := range c.All(netquorum.KindMember) {
-		out[d.Name] = failover.Filer{Standing: ledger.Standing(d.Name, now), Settled: settled[d.Name]}
+		add(d.Name)
+	}
+	for d := range c.All(netquorum.KindPlacement) {
+		p := d.Spec.(*netquorum.Placement)
+		add(p.Filer)
+		add(p.Leaving)
 	}
 	return out
 }

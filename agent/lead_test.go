@@ -175,6 +175,29 @@ func TestLeaderMovesAServerOnlyAfterTheLeaseOfItsHostHasEnded(t *testing.T) {
 	}
 }
 
+func TestAServerLeavesAFilerThatIsNoMemberAnyMore(t *testing.T) {
+	lead, log, clock := newTestLeader(t)
+	ctx := t.Context()
+	lead.Report(ctx, report{Filer: "f1"})
+	lead.place(ctx)
+	remove := fsm.Transaction{ID: "remove", System: true, Deletes: []fsm.Delete{{Key: netquorum.Key{Kind: netquorum.KindMember, Name: "f1"}}}}
+	if r, err := log.Propose(ctx, remove); err != nil || r.Refusal != nil {
+		t.Fatal(r.Refusal, err)
+	}
+	clock.Add(testLease / 2)
+	lead.Report(ctx, report{Filer: "f2"})
+	lead.place(ctx)
+	if got := host(t, log); got != "f1" {
+		t.Fatalf("web went to %s while f1's lease may still run", got)
+	}
+	clock.Add(testLease)
+	lead.Report(ctx, report{Filer: "f2"})
+	lead.place(ctx)
+	if got := host(t, log); got != "f2" {
+		t.Errorf("web is on %q after the lease of the removed f1 must have ended, want f2", got)
+	}
+}
+
 func TestADeposedLeaderProlongsNoLease(t *testing.T) {
 	lead, log, _ := newTestLeader(t)
 	log.deposed = true

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +58,10 @@ type member struct {
 	lead     *leader
 	quorum   *quorum
 	seen     sightings
+	guests   struct {
+		sync.Mutex
+		last map[netquorum.FilerID]time.Time // when each filer last belonged
+	}
 	// network is the newest revision that concerns the kernel, as far as seen.
 	network atomic.Uint64
 }
@@ -83,6 +89,7 @@ func (a *Agent) openMember(identity *transport.Identity, authority *transport.Au
 		kernel: a.cfg.Kernel, follower: a.follower,
 	}
 	m.identity.Store(identity)
+	m.guests.last = map[netquorum.FilerID]time.Time{}
 	view, err := bootView(boot)
 	if err != nil {
 		return nil, err
@@ -126,6 +133,7 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.watch(ctx) })
 	g.Go(func() error { return m.renewIdentity(ctx) })
 	g.Go(func() error { return m.quorum.Run(ctx) })
+	g.Go(func() error { return m.dismiss(ctx) })
 	return g.Wait()
 }
 
@@ -176,6 +184,40 @@ func (m *member) goal() (goal, bool) {
 	return g, true
 }
 
+// allowed reports whether a filer may talk to this one. Before the first
+// configuration is known, a certificate of the cluster is enough. A filer that is
+// no member any more is heard for as long as raft still counts it, and a little
+// longer: it must be told that it was removed.
+func (m *member) allowed(id netquorum.FilerID) bool {
+	config, revision := m.newest()
+	now := m.cfg.Now()
+	belongs := revision == 0 || memberName(config, id) != "" ||
+		slices.ContainsFunc(m.store.Status().Members, func(s store.Member) bool { return s.ID == id })
+	m.guests.Lock()
+	defer m.guests.Unlock()
+	if belongs {
+		m.guests.last[id] = now
+	}
+	return now.Before(m.guests.last[id].Add(m.farewell()))
+}
+
+// farewell is how long a filer that was removed is heard.
+func (m *member) farewell() time.Duration { return 20 * m.cfg.Heartbeat }
+
+// dismiss closes the connections of filers that were removed.
+func (m *member) dismiss(ctx context.Context) error {
+	ticker := time.NewTicker(m.farewell())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			m.endpoint.Recheck()
+		}
+	}
+}
+
 // placedOn says what a configuration places on a filer.
 func placedOn(c netquorum.Config, filer string) func(netquorum.Key) bool {
 	return func(k netquorum.Key) bool {
@@ -194,7 +236,6 @@ func (m *member) watch(ctx context.Context) error {
 		if now := s.Revision(); now != seen {
 			if seen == 0 || s.NetworkChanged(seen) {
 				m.network.Store(uint64(now))
-				m.endpoint.Recheck()
 				m.follower.Wake()
 			} else {
 				m.follower.Settle(seen, now)
