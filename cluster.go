@@ -9,6 +9,8 @@ type Cluster struct {
 	// History is how many past revisions are kept for `history`, `diff` and
 	// `watch`; 1000 when zero.
 	History int `json:"history,omitempty"`
+	// Probes are how filers find out what their aliases reach.
+	Probes *Probes `json:"probes,omitempty"`
 }
 
 // DefaultHistory is how many revisions are kept when the cluster does not say.
@@ -36,6 +38,7 @@ func (s *Cluster) check(c *checker) {
 	if s.History < 0 || s.History > maxHistory {
 		c.add("spec.history", RuleClusterHistory, "%d is not between 0 and %d", s.History, maxHistory)
 	}
+	s.Probes.check(c)
 }
 
 func (*Cluster) checkAmong(Config, *checker) {}

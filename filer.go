@@ -13,11 +13,16 @@ type Filer struct {
 	// Routes names the Routes policy for the filer's own mgmt and san
 	// addresses; the group's when empty.
 	Routes string `json:"routes,omitempty"`
+	// Probes replace those of the cluster for this filer.
+	Probes *Probes `json:"probes,omitempty"`
 }
 
 func (*Filer) Kind() Kind { return KindFiler }
 
-func (s *Filer) check(c *checker) { checkInterfaces(c, s.Interfaces, true) }
+func (s *Filer) check(c *checker) {
+	checkInterfaces(c, s.Interfaces, true)
+	s.Probes.check(c)
+}
 
 func (s *Filer) checkAmong(cfg Config, c *checker) {
 	cfg.checkReference(c, "spec.group", KindFilerGroup, s.Group)

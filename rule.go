@@ -48,6 +48,8 @@ const (
 	RuleRecordData        Rule = "record-data"
 	RuleRecordSize        Rule = "record-size"
 	RuleMemberID          Rule = "member-id"
+	RuleProbeTime         Rule = "probe-time"
+	RuleProbeTarget       Rule = "probe-target"
 )
 
 // A RuleInfo says what a rule asks for and which requirement it comes from.
@@ -103,4 +105,6 @@ var RuleBook = []RuleInfo{
 	{RuleRecordData, "O8", "a record's data is canonical JSON"},
 	{RuleRecordSize, "O8", "a record's data is at most 256 KiB"},
 	{RuleMemberID, "", "every member has an id of its own"},
+	{RuleProbeTime, "S2", "probes are not too frequent, and one lost packet is no fault"},
+	{RuleProbeTarget, "N28", "a probe target is an address that a host can have, on an alias"},
 }
