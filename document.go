@@ -16,6 +16,8 @@ type Kind string
 const (
 	KindCluster       Kind = "Cluster"
 	KindRoutes        Kind = "Routes"
+	KindApplication   Kind = "Application"
+	KindAccess        Kind = "Access"
 	KindFilerGroup    Kind = "FilerGroup"
 	KindFiler         Kind = "Filer"
 	KindVirtualServer Kind = "VirtualServer"
@@ -26,18 +28,19 @@ const (
 	KindMember    Kind = "Member"
 	KindPlacement Kind = "Placement"
 	KindToken     Kind = "Token"
+	KindRollout   Kind = "Rollout"
 )
 
 // Kinds lists every kind in listing order.
 var Kinds = []Kind{
-	KindCluster, KindRoutes, KindFilerGroup, KindFiler, KindVirtualServer, KindService, KindRecord,
-	KindMember, KindPlacement, KindToken,
+	KindCluster, KindRoutes, KindApplication, KindAccess, KindFilerGroup, KindFiler, KindVirtualServer, KindService, KindRecord,
+	KindMember, KindPlacement, KindToken, KindRollout,
 }
 
 // Machine reports whether documents of the kind are written by the cluster
 // itself. They are left out of dumps and refused in a user's transaction.
 func (k Kind) Machine() bool {
-	return k == KindMember || k == KindPlacement || k == KindToken
+	return k == KindMember || k == KindPlacement || k == KindToken || k == KindRollout
 }
 
 // Network reports whether documents of the kind concern the network: kernels
@@ -61,7 +64,7 @@ func (k Key) Fold() Key { return Key{k.Kind, strings.ToLower(k.Name)} }
 func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
 
 // A Spec is the content of a document: one of *Cluster, *Filer, *FilerGroup,
-// *VirtualServer, *Service, *Routes, *Record, *Member, *Placement, *Token.
+// *VirtualServer, *Service, *Routes, *Application, *Access, *Record, *Member, *Placement, *Token, *Rollout.
 // A spec inside a Document or a Config is never changed in place.
 type Spec interface {
 	Kind() Kind
@@ -95,6 +98,8 @@ func (d Document) Key() Key { return Key{d.Kind, d.Name} }
 var newSpec = map[Kind]func() Spec{
 	KindCluster:       func() Spec { return new(Cluster) },
 	KindRoutes:        func() Spec { return new(Routes) },
+	KindApplication:   func() Spec { return new(Application) },
+	KindAccess:        func() Spec { return new(Access) },
 	KindFilerGroup:    func() Spec { return new(FilerGroup) },
 	KindFiler:         func() Spec { return new(Filer) },
 	KindVirtualServer: func() Spec { return new(VirtualServer) },
@@ -103,6 +108,7 @@ var newSpec = map[Kind]func() Spec{
 	KindMember:        func() Spec { return new(Member) },
 	KindPlacement:     func() Spec { return new(Placement) },
 	KindToken:         func() Spec { return new(Token) },
+	KindRollout:       func() Spec { return new(Rollout) },
 }
 
 // wireDocument is the JSON form of a Document: its fields, in their order.

@@ -48,6 +48,14 @@ const (
 	RuleRecordData        Rule = "record-data"
 	RuleRecordSize        Rule = "record-size"
 	RuleMemberID          Rule = "member-id"
+	RuleAccessAction      Rule = "access-action"
+	RuleAccessTraffic     Rule = "access-traffic"
+	RuleAccessSource      Rule = "access-source"
+	RuleAccessPlace       Rule = "access-place"
+	RuleAccessFamily      Rule = "access-family"
+	RuleApplicationName   Rule = "application-name"
+	RuleApplicationClass  Rule = "application-class"
+	RuleRolloutOne        Rule = "rollout-one"
 	RuleProbeTime         Rule = "probe-time"
 	RuleProbeTarget       Rule = "probe-target"
 )
@@ -105,6 +113,14 @@ var RuleBook = []RuleInfo{
 	{RuleRecordData, "O8", "a record's data is canonical JSON"},
 	{RuleRecordSize, "O8", "a record's data is at most 256 KiB"},
 	{RuleMemberID, "", "every member has an id of its own"},
+	{RuleAccessAction, "N26", "an access rule, and what decides where none matches, is allow or deny"},
+	{RuleAccessTraffic, "N26", "an access rule is about applications, classes, or tcp, udp and sctp with ports from 1 to 65535"},
+	{RuleAccessSource, "N26", "a source is a network: no bits beyond its length"},
+	{RuleAccessPlace, "N26", "an access rule is limited to aliases, and to addresses that a host can have"},
+	{RuleAccessFamily, "N26", "some source of an access rule is of the address family of some address that it is limited to"},
+	{RuleApplicationName, "N26", "no application is named like a class or protocol"},
+	{RuleApplicationClass, "N26", "an application's class is data, management, or none"},
+	{RuleRolloutOne, "N36", "there is one rollout at a time"},
 	{RuleProbeTime, "S2", "probes are not too frequent, and one lost packet is no fault"},
 	{RuleProbeTarget, "N28", "a probe target is an address that a host can have, on an alias"},
 }

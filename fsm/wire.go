@@ -30,6 +30,7 @@ var kindNumbers = map[netquorum.Kind]byte{
 	netquorum.KindMember:        8,
 	netquorum.KindPlacement:     9,
 	netquorum.KindToken:         10,
+	netquorum.KindRollout:       11,
 }
 
 // kindNames is kindNumbers the other way round.
