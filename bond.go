@@ -52,11 +52,18 @@ var (
 	xmitHashPolicies  = []string{"layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"}
 	primaryReselects  = []string{"always", "better", "failure"}
 	failOverMACs      = []string{"none", "active", "follow"}
+	arpValidates      = []string{"none", "active", "backup", "all", "filter", "filter_active", "filter_backup"}
+	arpAllTargets     = []string{"any", "all"}
 	maxMilliseconds   = 3_600_000
+	maxPeerNotifDelay = 300_000
+	maxLPInterval     = 1<<31 - 1
 	maxARPTargets     = 16 // BOND_MAX_ARP_TARGETS, and the same for IPv6
 	modesWithPrimary  = []BondMode{ModeActiveBackup, ModeBalanceTLB, ModeBalanceALB}
 	modesWithHash     = []BondMode{ModeBalanceXOR, Mode8023AD, ModeBalanceTLB}
 	modesWithoutProbe = []BondMode{Mode8023AD, ModeBalanceTLB, ModeBalanceALB}
+	modesWithLearning = []BondMode{ModeBalanceTLB, ModeBalanceALB}
+	modesWithIGMP     = []BondMode{ModeBalanceRR, ModeActiveBackup, ModeBalanceTLB, ModeBalanceALB}
+	modesWithInactive = []BondMode{ModeActiveBackup, Mode8023AD, ModeBalanceTLB, ModeBalanceALB}
 )
 
 func (b *Bond) check(c *checker, field string, members []InterfaceName) {
@@ -74,8 +81,23 @@ func (b *Bond) check(c *checker, field string, members []InterfaceName) {
 	if b.ADSystem != nil && (b.ADSystem.IsZero() || b.ADSystem.Multicast()) {
 		c.add(field+".adSystem", RuleOptionValue, "%s is no unicast MAC address", b.ADSystem)
 	}
+	checkWord(c, field+".arpAllTargets", b.ARPAllTargets, arpAllTargets)
+	checkRange(c, field+".missedMax", b.MissedMax, 255, "the kernel takes no more than 255")
+	checkRange(c, field+".lpInterval", b.LPInterval, maxLPInterval, "the kernel takes no more")
+	if b.PacketsPerSlave != nil {
+		checkRange(c, field+".packetsPerSlave", *b.PacketsPerSlave, 65535, "the kernel takes no more than 65535")
+	}
+	if b.ARPAllTargets != "" && (b.ARPValidate == "" || b.ARPValidate == "none") {
+		c.add(field+".arpAllTargets", RuleOptionCombination, "counts answers, which only arpValidate looks at; add that or remove it")
+	}
+	if b.MissedMax != 0 && b.ARPInterval == 0 {
+		c.add(field+".missedMax", RuleOptionCombination, "counts ARP probes, which there are with arpInterval only; add that or remove it")
+	}
 	b.checkMode(c, field, mode)
-	shared{b.Miimon, b.UpDelay, b.DownDelay, b.ARPInterval, b.ARPTargets, b.Primary, b.PrimaryReselect, b.FailOverMAC}.check(c, field, members)
+	shared{
+		b.Miimon, b.UpDelay, b.DownDelay, b.ARPInterval, b.PeerNotifDelay, b.ARPTargets, b.ARPValidate,
+		b.Primary, b.PrimaryReselect, b.FailOverMAC, b.NumGratARP, b.ResendIGMP,
+	}.check(c, field, members)
 }
 
 // checkMode refuses options that the mode would ignore or the kernel refuse.
@@ -96,6 +118,13 @@ func (b *Bond) checkMode(c *checker, field string, mode BondMode) {
 		{"xmitHashPolicy", b.XmitHashPolicy != "", modesWithHash},
 		{"primary", b.Primary != "", modesWithPrimary},
 		{"failOverMac", b.FailOverMAC != "", []BondMode{ModeActiveBackup}},
+		{"numGratArp", b.NumGratARP != nil, []BondMode{ModeActiveBackup}},
+		{"peerNotifDelay", b.PeerNotifDelay != 0, []BondMode{ModeActiveBackup}},
+		{"resendIgmp", b.ResendIGMP != nil, modesWithIGMP},
+		{"allSlavesActive", b.AllSlavesActive, modesWithInactive},
+		{"lpInterval", b.LPInterval != 0, modesWithLearning},
+		{"tlbDynamicLb", b.TLBDynamicLB != nil, modesWithLearning},
+		{"packetsPerSlave", b.PacketsPerSlave != nil, []BondMode{ModeBalanceRR}},
 	} {
 		if o.set && !slices.Contains(o.modes, mode) {
 			c.add(field+"."+o.name, RuleOptionCombination, "goes with mode %s only, not with %s; remove it or change the mode", listOf(o.modes), mode)
@@ -107,25 +136,39 @@ func (b *Bond) checkMode(c *checker, field string, mode BondMode) {
 }
 
 func (f *Failover) check(c *checker, field string, members []InterfaceName) {
-	shared{f.Miimon, f.UpDelay, f.DownDelay, f.ARPInterval, f.ARPTargets, f.Primary, f.PrimaryReselect, f.FailOverMAC}.check(c, field, members)
+	shared{
+		f.Miimon, f.UpDelay, f.DownDelay, f.ARPInterval, f.PeerNotifDelay, f.ARPTargets, f.ARPValidate,
+		f.Primary, f.PrimaryReselect, f.FailOverMAC, f.NumGratARP, f.ResendIGMP,
+	}.check(c, field, members)
 }
 
 // shared are the options that bonds and failover interfaces have in common.
 type shared struct {
-	miimon, upDelay, downDelay, arpInterval int
-	arpTargets                              []netip.Addr
-	primary                                 InterfaceName
-	reselect, failOverMAC                   string
+	miimon, upDelay, downDelay, arpInterval, peerNotifDelay int
+
+	arpTargets            []netip.Addr
+	arpValidate           string
+	primary               InterfaceName
+	reselect, failOverMAC string
+	numGratARP, igmp      *int
 }
 
 func (s shared) check(c *checker, field string, members []InterfaceName) {
 	checkWord(c, field+".primaryReselect", s.reselect, primaryReselects)
 	checkWord(c, field+".failOverMac", s.failOverMAC, failOverMACs)
+	checkWord(c, field+".arpValidate", s.arpValidate, arpValidates)
 	const why = "an hour is the most"
 	checkRange(c, field+".miimon", s.miimon, maxMilliseconds, why)
 	checkRange(c, field+".upDelay", s.upDelay, maxMilliseconds, why)
 	checkRange(c, field+".downDelay", s.downDelay, maxMilliseconds, why)
 	checkRange(c, field+".arpInterval", s.arpInterval, maxMilliseconds, why)
+	checkRange(c, field+".peerNotifDelay", s.peerNotifDelay, maxPeerNotifDelay, "five minutes are the most")
+	if s.numGratARP != nil {
+		checkRange(c, field+".numGratArp", *s.numGratARP, 255, "the kernel takes no more than 255")
+	}
+	if s.igmp != nil {
+		checkRange(c, field+".resendIgmp", *s.igmp, 255, "the kernel takes no more than 255")
+	}
 	if s.primary != "" && !slices.Contains(members, s.primary) {
 		c.add(field+".primary", RulePrimaryMember, "%s is no member; the members are %s", s.primary, listOf(members))
 	}
@@ -146,6 +189,9 @@ func (s shared) checkProbes(c *checker, field string) {
 	if s.arpInterval == 0 && len(s.arpTargets) > 0 {
 		c.add(field+".arpTargets", RuleOptionCombination, "mean nothing without arpInterval; add it or remove them")
 	}
+	if s.arpValidate != "" && s.arpInterval == 0 {
+		c.add(field+".arpValidate", RuleOptionCombination, "looks at ARP probes, which there are with arpInterval only; add that or remove it")
+	}
 	families := map[bool]int{}
 	for i, a := range s.arpTargets {
 		at := fmt.Sprintf("%s.arpTargets[%d]", field, i)
@@ -163,7 +209,7 @@ func (s shared) checkProbes(c *checker, field string) {
 	for _, d := range []struct {
 		name  string
 		value int
-	}{{"upDelay", s.upDelay}, {"downDelay", s.downDelay}} {
+	}{{"upDelay", s.upDelay}, {"downDelay", s.downDelay}, {"peerNotifDelay", s.peerNotifDelay}} {
 		switch {
 		case d.value > 0 && miimon == 0:
 			c.add(field+"."+d.name, RuleOptionCombination, "works with miimon only, not with arpInterval; remove it")

@@ -131,6 +131,8 @@ func (d *decoder) value(n *node, v reflect.Value, field string) {
 		d.object(n, v, field)
 	case v.Kind() == reflect.Slice:
 		d.list(n, v, field)
+	case v.Kind() == reflect.Map:
+		d.mapping(n, v, field)
 	default:
 		d.scalar(n, v, field)
 	}
@@ -195,6 +197,30 @@ func (d *decoder) object(n *node, v reflect.Value, field string) {
 		}
 		d.value(m.value, v.Field(index), name)
 	}
+}
+
+// mapping decodes a mapping whose names the types do not know. An empty one
+// stays nil: it says the same as none.
+func (d *decoder) mapping(n *node, v reflect.Value, field string) {
+	if n.kind != objectNode {
+		d.fail(n.at, field, "needs a mapping, not %s", n.kind)
+		return
+	}
+	if len(n.members) == 0 {
+		return
+	}
+	out := reflect.MakeMapWithSize(v.Type(), len(n.members))
+	for _, m := range n.members {
+		name := field + "." + m.name
+		if m.value.kind == nullNode {
+			d.fail(m.value.at, name, "is empty")
+			continue
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(m.value, value, name)
+		out.SetMapIndex(reflect.ValueOf(m.name), value)
+	}
+	v.Set(out)
 }
 
 // list decodes a list. An empty one stays nil: it says the same as none.

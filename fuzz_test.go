@@ -29,6 +29,9 @@ func FuzzParseDocuments(f *testing.F) {
 	for _, tc := range ruleCases {
 		f.Add([]byte(tc.puts))
 	}
+	for _, tc := range ethernetCases {
+		f.Add([]byte(tc.puts))
+	}
 	f.Add([]byte("kind: Record\nname: a\nspec:\n  data:\n    a: &a {x: 1}\n    b: {<<: *a}\n    c: |\n      x\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		docs, err := ParseDocuments("f", data)

@@ -181,6 +181,10 @@ func drawInterfaces(t *rapid.T, addresses bool) []Interface {
 		{Name: "eth0", MTU: 1200}, {Name: "eth0", MTU: 9000}, {Name: "bond0", Members: []InterfaceName{"eth0"}}, {Name: "bond0", Members: []InterfaceName{"eth1"}, MTU: 1500},
 		{Name: "data0", Parent: "eth0"}, {Name: "data0", Parent: "bond0"}, {Name: "data0", Parent: "eth2", MTU: 1200}, {Name: "data1", Parent: "eth2"}, {Name: "data1", Parent: "eth2", MTU: 9000},
 		{Name: "mgmt0", Parent: "eth2"}, {Name: "mgmt0", Parent: "bond0"}, {Name: "bond0.5"}, {Name: "fail0", Members: []InterfaceName{"bond0.5", "eth3"}},
+		{Name: "eth0", Ethernet: &Ethernet{Autoneg: new(false), Speed: 100, Duplex: "half", Rings: &Rings{RX: 512}}, CPU: &CPU{RPS: "0-3,8"}},
+		{Name: "eth0", Ethernet: &Ethernet{Coalesce: &Coalesce{AdaptiveRX: new(false), RXUsecs: new(0)}, Pause: &Pause{TX: new(true)}}},
+		{Name: "bond0", Members: []InterfaceName{"eth1"}, Ethernet: &Ethernet{Offloads: map[string]bool{"tso": false, "rx-gro-hw": true}}},
+		{Name: "data1", Parent: "eth2", Ethernet: &Ethernet{Speed: 100}},
 	}
 	var out []Interface
 	seen := map[InterfaceName]bool{}

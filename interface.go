@@ -122,6 +122,10 @@ type Interface struct {
 	// Bond has the options of a bond, Failover those of a failover interface.
 	Bond     *Bond     `json:"bond,omitempty"`
 	Failover *Failover `json:"failover,omitempty"`
+	// Ethernet has what ethtool sets. All but the offloads is of hardware.
+	Ethernet *Ethernet `json:"ethernet,omitempty"`
+	// CPU places the interface's packet processing on processors.
+	CPU *CPU `json:"cpu,omitempty"`
 	// Addresses belong to the filer and stay with it: on mgmt and san aliases
 	// of a Filer document only.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
@@ -148,6 +152,16 @@ type Bond struct {
 	Primary         InterfaceName `json:"primary,omitempty"`         // active-backup, balance-tlb, balance-alb
 	PrimaryReselect string        `json:"primaryReselect,omitempty"` // always, better, failure
 	FailOverMAC     string        `json:"failOverMac,omitempty"`     // none, active, follow
+	ARPValidate     string        `json:"arpValidate,omitempty"`     // none, active, backup, all, filter, filter_active, filter_backup; with arpInterval
+	ARPAllTargets   string        `json:"arpAllTargets,omitempty"`   // any, all: how many targets must answer; with arpValidate
+	MissedMax       int           `json:"missedMax,omitempty"`       // unanswered ARP probes until a member is down, 1-255; the kernel's default is 2
+	NumGratARP      *int          `json:"numGratArp,omitempty"`      // announcements after a failover, 0-255; active-backup
+	PeerNotifDelay  int           `json:"peerNotifDelay,omitempty"`  // between them
+	ResendIGMP      *int          `json:"resendIgmp,omitempty"`      // IGMP reports after a failover, 0-255
+	AllSlavesActive bool          `json:"allSlavesActive,omitempty"` // take packets that come in by members not in use, too
+	LPInterval      int           `json:"lpInterval,omitempty"`      // seconds between learning packets; balance-tlb, balance-alb
+	PacketsPerSlave *int          `json:"packetsPerSlave,omitempty"` // before the next member's turn; 0 is at random; balance-rr
+	TLBDynamicLB    *bool         `json:"tlbDynamicLb,omitempty"`    // flows follow the load; balance-tlb, balance-alb
 }
 
 // A BondMode is one of the kernel's bonding modes, by name.
@@ -178,4 +192,8 @@ type Failover struct {
 	ARPInterval     int           `json:"arpInterval,omitempty"`
 	ARPTargets      []netip.Addr  `json:"arpTargets,omitempty"`
 	FailOverMAC     string        `json:"failOverMac,omitempty"`
+	ARPValidate     string        `json:"arpValidate,omitempty"`
+	NumGratARP      *int          `json:"numGratArp,omitempty"`
+	PeerNotifDelay  int           `json:"peerNotifDelay,omitempty"`
+	ResendIGMP      *int          `json:"resendIgmp,omitempty"`
 }

@@ -47,24 +47,11 @@ func (i Interface) check(c *checker, field string) {
 	if i.Failover != nil && layer == LayerFailover {
 		i.Failover.check(c, field+".failover", i.Members)
 	}
-}
-
-// checkFields refuses settings on layers that do not have them (N15).
-func (i Interface) checkFields(c *checker, field string, layer Layer) {
-	for _, f := range []struct {
-		name   string
-		set    bool
-		layers []Layer
-		advice string
-	}{
-		{"members", len(i.Members) > 0, []Layer{LayerBond, LayerFailover}, "only bonds and failover interfaces have members"},
-		{"parent", i.Parent != "", []Layer{LayerAlias}, "only aliases have a parent; a VLAN's is part of its name, like bond0 of bond0.10"},
-		{"bond", i.Bond != nil, []Layer{LayerBond}, "only bonds have bond options"},
-		{"failover", i.Failover != nil, []Layer{LayerFailover}, "only failover interfaces have failover options"},
-	} {
-		if f.set && !slices.Contains(f.layers, layer) {
-			c.add(field+"."+f.name, RuleInterfaceField, "%s is a %s interface: %s; remove it", i.Name, layer, f.advice)
-		}
+	if i.Ethernet != nil {
+		i.Ethernet.check(c, field+".ethernet")
+	}
+	if i.CPU != nil {
+		i.CPU.check(c, field+".cpu")
 	}
 }
 

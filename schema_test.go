@@ -142,8 +142,12 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return text(`^[0-9A-Fa-f:.]+/[0-9]{1,3}$`, "An IPv4 or IPv6 address with the length of its subnet, like 10.1.1.2/24.")
 	case reflect.TypeFor[netip.Addr]():
 		return text(`^[0-9A-Fa-f:.]+$`, "An IPv4 or IPv6 address.")
+	case reflect.TypeFor[Ports]():
+		return text(`^([Tt][Cc][Pp]|[Uu][Dd][Pp]|[Ss][Cc][Tt][Pp])/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$`, "A protocol with a port or a range, like tcp/2049 or udp/137-138.")
 	case reflect.TypeFor[Destination]():
 		return text(`^default$|^[0-9A-Fa-f:.]+/[0-9]{1,3}$`, "A network like 10.0.0.0/8, or default.")
+	case reflect.TypeFor[CPUList]():
+		return text(`^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$`, "Processors, like 0-3,8.")
 	case reflect.TypeFor[BondMode]():
 		s := text("", "One of the kernel's bonding modes.")
 		for _, m := range BondModes {
@@ -167,8 +171,9 @@ func refine(t *testing.T, defs jsonschema.Definitions) {
 		return s
 	}
 	for typ, words := range map[string]map[string][]string{
-		"Bond":     {"lacpRate": lacpRates, "adSelect": adSelects, "xmitHashPolicy": xmitHashPolicies, "primaryReselect": primaryReselects, "failOverMac": failOverMACs},
-		"Failover": {"primaryReselect": primaryReselects, "failOverMac": failOverMACs},
+		"Bond":     {"lacpRate": lacpRates, "adSelect": adSelects, "xmitHashPolicy": xmitHashPolicies, "primaryReselect": primaryReselects, "failOverMac": failOverMACs, "arpValidate": arpValidates, "arpAllTargets": arpAllTargets},
+		"Failover": {"primaryReselect": primaryReselects, "failOverMac": failOverMACs, "arpValidate": arpValidates},
+		"Ethernet": {"duplex": duplexes},
 	} {
 		for field, allowed := range words {
 			for _, w := range allowed {
@@ -191,12 +196,35 @@ func refine(t *testing.T, defs jsonschema.Definitions) {
 		for _, field := range []string{"miimon", "upDelay", "downDelay", "arpInterval"} {
 			number(typ, field, 0, maxMilliseconds)
 		}
+		number(typ, "peerNotifDelay", 0, maxPeerNotifDelay)
+		number(typ, "numGratArp", 0, 255)
+		number(typ, "resendIgmp", 0, 255)
+	}
+	number("Bond", "missedMax", 0, 255)
+	number("Bond", "lpInterval", 0, maxLPInterval)
+	number("Bond", "packetsPerSlave", 0, 65535)
+	for _, s := range speeds {
+		p := property("Ethernet", "speed")
+		p.Enum = append(p.Enum, s)
+	}
+	number("CPU", "rpsFlows", 0, maxRPSFlows)
+	number("CPU", "deferHardIrqs", 0, maxDefer)
+	number("CPU", "groFlushTimeout", 0, maxFlush)
+	for _, s := range InterfaceSettings {
+		typ, field := "Interface", s.Field
+		if group, name, nested := strings.Cut(s.Field, "."); nested {
+			typ, field = strings.ToUpper(group[:1])+group[1:], name
+		}
+		p := property(typ, field)
+		p.Description = strings.TrimSpace(p.Description + " On " + layersText(s.Layers) + ".")
 	}
 	// These have a default although they are always written.
 	optional := func(typ, field string) {
 		defs[typ].Required = slices.DeleteFunc(defs[typ].Required, func(f string) bool { return f == field })
 	}
 	optional("Address", "instance")
+	optional("Cluster", "servers")
+	optional("FilerGroup", "servers")
 	optional("Route", "to")
 }
 
