@@ -202,11 +202,14 @@ func (e *edit) affect(t *touch) {
 	case KindRoutes:
 		for u := range e.next.usersOf(t.path) {
 			e.check(u.key)
-			if u.key.Kind == KindFilerGroup {
-				e.affectFilers(u.key.Name)
+			if d, ok := e.next.Get(u.key.Kind, u.key.Name); ok {
+				e.affectHeirs(Document{Kind: d.Kind}, d)
 			}
 		}
+	case KindCluster:
+		e.affectHeirs(t.old.doc, t.new.doc)
 	case KindFilerGroup:
+		e.affectHeirs(t.old.doc, t.new.doc)
 		e.affectFilers(t.key.Name)
 		for d := range e.next.groupFilers(t.key.Name) {
 			e.affectHosted(d.Name)
@@ -225,6 +228,41 @@ func (e *edit) affectFilers(group string) {
 	for d := range e.next.groupFilers(group) {
 		e.check(d.Key())
 	}
+}
+
+// affectHeirs notes who may inherit other routes than before from a group or
+// the cluster. Most changes of these say nothing about routes.
+func (e *edit) affectHeirs(old, new Document) {
+	was, wasServers := inheritable(old)
+	now, nowServers := inheritable(new)
+	if new.Spec == nil || was == now && wasServers == nowServers {
+		return
+	}
+	for _, kind := range []Kind{KindFiler, KindVirtualServer, KindService} {
+		if kind == KindFiler && was == now || kind != KindFiler && wasServers == nowServers {
+			continue
+		}
+		if new.Kind == KindFilerGroup {
+			for u := range e.next.usersOfKind(string(docPath(new.Key())), kind) {
+				e.check(u.key)
+			}
+			continue
+		}
+		for d := range e.next.All(kind) {
+			e.check(d.Key())
+		}
+	}
+}
+
+// inheritable returns the routes that a document gives to filers and to servers.
+func inheritable(d Document) (filers, servers string) {
+	switch s := d.Spec.(type) {
+	case *Cluster:
+		return s.Routes, s.Servers.Routes
+	case *FilerGroup:
+		return s.Routes, s.Servers.Routes
+	}
+	return "", ""
 }
 
 // affectHosted notes the virtual servers and services that may have lost a

@@ -9,6 +9,13 @@ type Cluster struct {
 	// History is how many past revisions are kept for `history`, `diff` and
 	// `watch`; 1000 when zero.
 	History int `json:"history,omitempty"`
+	// Routes and Access name the policies for the own addresses of filers, where
+	// neither the filer nor its group names one.
+	Routes string `json:"routes,omitempty"`
+	Access string `json:"access,omitempty"`
+	// Servers names the policies of virtual servers and services, where neither
+	// they nor their group name one.
+	Servers Policies `json:"servers,omitzero"`
 	// Probes are how filers find out what their aliases reach.
 	Probes *Probes `json:"probes,omitempty"`
 }
@@ -41,10 +48,15 @@ func (s *Cluster) check(c *checker) {
 	s.Probes.check(c)
 }
 
-func (*Cluster) checkAmong(Config, *checker) {}
+func (s *Cluster) checkAmong(cfg Config, c *checker) {
+	Policies{s.Routes, s.Access}.check(cfg, c, "spec")
+	s.Servers.check(cfg, c, "spec.servers")
+}
 
 func (*Cluster) claims(Key) []claim {
 	return []claim{{thing: nameThing + "cluster", field: "name", rule: RuleClusterOne, what: "the cluster"}}
 }
 
-func (*Cluster) uses() []use { return nil }
+func (s *Cluster) uses() []use {
+	return append(Policies{s.Routes, s.Access}.uses("spec"), s.Servers.uses("spec.servers")...)
+}

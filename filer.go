@@ -11,8 +11,11 @@ type Filer struct {
 	// group replaces the group's.
 	Interfaces []Interface `json:"interfaces,omitempty"`
 	// Routes names the Routes policy for the filer's own mgmt and san
-	// addresses; the group's when empty.
+	// addresses; the group's or the cluster's when empty.
 	Routes string `json:"routes,omitempty"`
+	// Access names the Access policy for the filer's own addresses; the group's
+	// or the cluster's when empty.
+	Access string `json:"access,omitempty"`
 	// Probes replace those of the cluster for this filer.
 	Probes *Probes `json:"probes,omitempty"`
 }
@@ -26,17 +29,10 @@ func (s *Filer) check(c *checker) {
 
 func (s *Filer) checkAmong(cfg Config, c *checker) {
 	cfg.checkReference(c, "spec.group", KindFilerGroup, s.Group)
-	cfg.checkReference(c, "spec.routes", KindRoutes, s.Routes)
+	Policies{s.Routes, s.Access}.check(cfg, c, "spec")
 	cfg.topologyOf(c.doc, s).check(c)
-	checkOnLink(cfg, c, cfg.filerRoutes(s), s.onLink())
-}
-
-// filerRoutes returns the name of the policy for the filer's own addresses.
-func (c Config) filerRoutes(f *Filer) string {
-	if g, ok := find[*FilerGroup](c, KindFilerGroup, f.Group); ok && f.Routes == "" {
-		return g.Routes
-	}
-	return f.Routes
+	name, _, _ := cfg.RoutesOf(c.doc)
+	checkOnLink(cfg, c, name, s.onLink(), false)
 }
 
 func (s *Filer) onLink() []HostedAddress {
@@ -60,7 +56,7 @@ func (s *Filer) claims(owner Key) []claim {
 }
 
 func (s *Filer) uses() []use {
-	return append(useOf(KindFilerGroup, s.Group, "spec.group"), useOf(KindRoutes, s.Routes, "spec.routes")...)
+	return append(useOf(KindFilerGroup, s.Group, "spec.group"), Policies{s.Routes, s.Access}.uses("spec")...)
 }
 
 // A FilerGroup is a set of filers among which virtual servers may move, and the
@@ -69,8 +65,13 @@ type FilerGroup struct {
 	// Interfaces are inherited by every filer of the group. They carry no
 	// addresses: an address belongs to one filer.
 	Interfaces []Interface `json:"interfaces,omitempty"`
-	// Routes names the Routes policy that the group's filers inherit.
+	// Routes and Access name the policies for the own addresses of the group's
+	// filers, where a filer names none.
 	Routes string `json:"routes,omitempty"`
+	Access string `json:"access,omitempty"`
+	// Servers names the policies of the group's virtual servers and services,
+	// where they name none.
+	Servers Policies `json:"servers,omitzero"`
 }
 
 func (*FilerGroup) Kind() Kind { return KindFilerGroup }
@@ -78,7 +79,8 @@ func (*FilerGroup) Kind() Kind { return KindFilerGroup }
 func (s *FilerGroup) check(c *checker) { checkInterfaces(c, s.Interfaces, false) }
 
 func (s *FilerGroup) checkAmong(cfg Config, c *checker) {
-	cfg.checkReference(c, "spec.routes", KindRoutes, s.Routes)
+	Policies{s.Routes, s.Access}.check(cfg, c, "spec")
+	s.Servers.check(cfg, c, "spec.servers")
 	if cfg.groupSize(c.doc.Name) == 0 {
 		// Otherwise the filers are checked, with all that they inherit.
 		groupTopology(c.doc, s).check(c)
@@ -86,4 +88,7 @@ func (s *FilerGroup) checkAmong(cfg Config, c *checker) {
 }
 
 func (s *FilerGroup) claims(Key) []claim { return nil }
-func (s *FilerGroup) uses() []use        { return useOf(KindRoutes, s.Routes, "spec.routes") }
+
+func (s *FilerGroup) uses() []use {
+	return append(Policies{s.Routes, s.Access}.uses("spec"), s.Servers.uses("spec.servers")...)
+}

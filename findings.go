@@ -34,6 +34,9 @@ const (
 	FindingMTUUnset       FindingCode = "mtu-unset"        // an MTU that the link below may not have
 	FindingUnused         FindingCode = "unused"           // nothing names it
 	FindingNoFilerOf      FindingCode = "member-without-filer"
+
+	FindingRoutesUnreached FindingCode = "routes-unreached" // inherited routes that lead nowhere
+	FindingNeverMatches    FindingCode = "never-matches"    // a rule that decides nothing
 )
 
 // Findings lists what is allowed but probably not wanted, in the order of the
@@ -49,12 +52,22 @@ func (c Config) Findings() []Finding {
 			if !c.used(d.Key()) {
 				add(FindingUnused, "no filer, group, virtual server or service names this policy")
 			}
+		case *Application:
+			if _, known := builtin(d.Name); !known && !c.used(d.Key()) && s.Class == "" {
+				add(FindingUnused, "no access policy names this application, and it is in no class")
+			}
+		case *Access:
+			if !c.used(d.Key()) {
+				add(FindingUnused, "no filer, group, virtual server or service has this policy")
+			}
+			c.findAccess(d.Name, s, add)
 		case *FilerGroup:
 			c.findGroup(d.Key(), add)
 		case *Filer:
 			c.findFiler(s, add)
 		case *VirtualServer, *Service:
 			c.findHosted(hosted(d), add)
+			c.findRoutes(hosted(d), add)
 		case *Member:
 			if _, ok := c.Filer(d.Name); !ok {
 				add(FindingNoFilerOf, "the filer is a member of the cluster and has no Filer document; add one, or remove the member")

@@ -10,7 +10,8 @@ import (
 type Hosted struct {
 	Key       Key // KindVirtualServer or KindService
 	Group     string
-	Routes    string
+	Routes    string // the policies that it names itself; see Config.RoutesOf
+	Access    string
 	Addresses []HostedAddress
 }
 
@@ -46,12 +47,12 @@ func hosted(d Document) Hosted {
 	h := Hosted{Key: d.Key()}
 	switch s := d.Spec.(type) {
 	case *VirtualServer:
-		h.Group, h.Routes = s.Group, s.Routes
+		h.Group, h.Routes, h.Access = s.Group, s.Routes, s.Access
 		for _, a := range s.Addresses {
 			h.Addresses = append(h.Addresses, HostedAddress{a.Alias, a.Instance, a.Prefix})
 		}
 	case *Service:
-		h.Group, h.Routes = s.Group, s.Routes
+		h.Group, h.Routes, h.Access = s.Group, s.Routes, s.Access
 		for _, a := range s.Addresses {
 			h.Addresses = append(h.Addresses, HostedAddress{a.Alias, 0, a.Prefix})
 		}

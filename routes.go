@@ -138,16 +138,19 @@ func (s *Routes) uses() []use {
 // checkOnLink checks that who uses a policy reaches its gateways: on one alias
 // there is an address in the gateway's subnet. Who has no address yet, because
 // DHCP will give it one, cannot be checked.
-func checkOnLink(cfg Config, c *checker, policy string, addresses []HostedAddress) {
-	r, ok := cfg.Routes(policy)
+//
+// A server may inherit routes that it does not reach: it does without them. A
+// filer may not: it would be cut off by a change of its group.
+func checkOnLink(cfg Config, c *checker, name string, addresses []HostedAddress, optional bool) {
+	policy, ok := cfg.Routes(name)
 	if !ok || len(addresses) == 0 {
 		return
 	}
-	for i, route := range r.Routes {
+	for i, route := range policy.Routes {
 		aliases := route.Exits(addresses)
-		where := fmt.Sprintf("the gateway %s of Routes/%s (spec.routes[%d])", route.Via, policy, i)
+		where := fmt.Sprintf("the gateway %s of Routes/%s (spec.routes[%d])", route.Via, name, i)
 		switch {
-		case !route.Via.IsValid() || len(aliases) == 1:
+		case !route.Via.IsValid() || len(aliases) == 1 || optional && len(aliases) == 0:
 		case len(aliases) > 1:
 			c.add("spec.routes", RuleGatewayOnLink, "%s is in subnets of %s; name one as the route's alias", where, listOf(aliases))
 		case route.Alias != "":

@@ -13,10 +13,11 @@ func checkHosted(cfg Config, c *checker, h Hosted) {
 		c.add("spec.group", RuleRequired, "is missing; name the filer group whose filers may host it")
 	}
 	cfg.checkReference(c, "spec.group", KindFilerGroup, h.Group)
-	cfg.checkReference(c, "spec.routes", KindRoutes, h.Routes)
+	Policies{h.Routes, h.Access}.check(cfg, c, "spec")
 	checkEligible(cfg, c, h)
 	checkHostMTU(cfg, c, h)
-	checkOnLink(cfg, c, h.Routes, h.Addresses)
+	name, _, from := cfg.RoutesOf(h.Key)
+	checkOnLink(cfg, c, name, h.Addresses, from.Fold() != h.Key.Fold())
 }
 
 // checkEligible checks N4: some filer of the group has every alias. A group

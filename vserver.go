@@ -19,9 +19,13 @@ type VirtualServer struct {
 	// Addresses are reached through data aliases of whichever filer hosts the
 	// server; only vs_mgmt may have addresses on mgmt aliases.
 	Addresses []Address `json:"addresses,omitempty"`
-	// Routes names its Routes policy. Without one the server has the routes
-	// that its addresses imply and nothing more.
+	// Routes names its Routes policy; the group's or the cluster's for servers
+	// when empty. Without any the server has the routes that its addresses imply
+	// and nothing more.
 	Routes string `json:"routes,omitempty"`
+	// Access names its Access policy; the group's or the cluster's for servers
+	// when empty. Without any everything is allowed.
+	Access string `json:"access,omitempty"`
 }
 
 func (*VirtualServer) Kind() Kind { return KindVirtualServer }
@@ -46,8 +50,10 @@ type Service struct {
 	Group string `json:"group"`
 	// Addresses are at most one on each mgmt alias.
 	Addresses []ServiceAddress `json:"addresses,omitempty"`
-	// Routes names its Routes policy.
+	// Routes and Access name its policies; the group's or the cluster's for
+	// servers when empty.
 	Routes string `json:"routes,omitempty"`
+	Access string `json:"access,omitempty"`
 }
 
 func (*Service) Kind() Kind { return KindService }
@@ -100,7 +106,7 @@ func (s *VirtualServer) claims(owner Key) []claim {
 }
 
 func (s *VirtualServer) uses() []use {
-	return append(useOf(KindFilerGroup, s.Group, "spec.group"), useOf(KindRoutes, s.Routes, "spec.routes")...)
+	return append(useOf(KindFilerGroup, s.Group, "spec.group"), Policies{s.Routes, s.Access}.uses("spec")...)
 }
 
 func (s *Service) check(c *checker) {
@@ -126,7 +132,7 @@ func (s *Service) claims(owner Key) []claim {
 }
 
 func (s *Service) uses() []use {
-	return append(useOf(KindFilerGroup, s.Group, "spec.group"), useOf(KindRoutes, s.Routes, "spec.routes")...)
+	return append(useOf(KindFilerGroup, s.Group, "spec.group"), Policies{s.Routes, s.Access}.uses("spec")...)
 }
 
 // checkHostedAddress checks one floating address and its alias (N13).
