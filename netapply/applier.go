@@ -28,13 +28,21 @@ type Report struct {
 	Writes   uint64        // changes asked of the kernel
 	Rounds   int           // how often the kernel was read
 	Duration time.Duration
+	// RolledBack says that a change was undone because steps of it failed;
+	// Failures are those that were the reason, Left is what could not be put
+	// back.
+	RolledBack bool
+	Left       []ObjectError
 }
 
 // Err joins the failures; nil when everything is as desired.
 func (r Report) Err() error {
-	errs := make([]error, len(r.Failures))
-	for i, f := range r.Failures {
-		errs[i] = f
+	errs := make([]error, 0, len(r.Failures)+len(r.Left))
+	for _, f := range r.Failures {
+		errs = append(errs, f)
+	}
+	for _, f := range r.Left {
+		errs = append(errs, fmt.Errorf("not rolled back: %w", f))
 	}
 	return errors.Join(errs...)
 }
@@ -45,14 +53,21 @@ func (r Report) Err() error {
 const maxRounds = 4
 
 // Apply observes, plans and executes until the kernel is as desired or nothing
-// more can be done. An error means that the pass could not be made; objects
-// that failed are in the report.
+// more can be done. It does what it can: one object that cannot be had does not
+// keep the others away, which is right at boot, after drift, and when a server
+// arrives. An error means that the pass could not be made; objects that failed
+// are in the report.
 func (a *Applier) Apply(ctx context.Context, want Desired) (Report, error) {
+	return a.pass(want, func(r *Report) error { return a.rounds(ctx, want, r) })
+}
+
+// pass runs one pass and completes its report.
+func (a *Applier) pass(want Desired, run func(*Report) error) (Report, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	start, writes := time.Now(), a.Kernel.Writes()
 	var r Report
-	err := a.rounds(ctx, want, &r)
+	err := run(&r)
 	r.Writes = a.Kernel.Writes() - writes
 	r.Duration = time.Since(start)
 	a.announce(want, r.Steps)
@@ -60,29 +75,46 @@ func (a *Applier) Apply(ctx context.Context, want Desired) (Report, error) {
 }
 
 func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
+	have, err := a.observe(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = a.roundsFrom(ctx, want, have, r)
+	return err
+}
+
+func (a *Applier) observe(ctx context.Context) (Observed, error) {
+	have, err := a.Kernel.Observe(ctx)
+	if err != nil {
+		return have, fmt.Errorf("cannot read the network state of the kernel: %w", err)
+	}
+	return have, nil
+}
+
+// roundsFrom begins with a state that was just observed, and returns the last.
+func (a *Applier) roundsFrom(ctx context.Context, want Desired, have Observed, r *Report) (Observed, error) {
 	tried := map[string]error{} // why steps of the round before failed, by text
-	for {
-		have, err := a.Kernel.Observe(ctx)
-		if err != nil {
-			return fmt.Errorf("cannot read the network state of the kernel: %w", err)
-		}
+	for round := 1; ; round++ {
 		r.Rounds++
 		steps, failures := Plan(want, have)
 		left := prospects(steps, tried)
-		if r.Rounds < maxRounds && slices.Contains(left, nil) {
-			if tried, err = a.execute(ctx, steps, r); err != nil {
-				return err
+		if round == maxRounds || !slices.Contains(left, nil) {
+			r.Failures = failures
+			for i, s := range steps {
+				if left[i] == nil {
+					left[i] = errUnsettled
+				}
+				r.Failures = append(r.Failures, ObjectError{s.Object(), fmt.Errorf("%s: %w", s, left[i])})
 			}
-			continue
+			return have, nil
 		}
-		r.Failures = failures
-		for i, s := range steps {
-			if left[i] == nil {
-				left[i] = errUnsettled
-			}
-			r.Failures = append(r.Failures, ObjectError{s.Object(), fmt.Errorf("%s: %w", s, left[i])})
+		var err error
+		if tried, err = a.execute(ctx, steps, r); err != nil {
+			return have, err
 		}
-		return nil
+		if have, err = a.observe(ctx); err != nil {
+			return have, err
+		}
 	}
 }
 
@@ -147,7 +179,7 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 		for i, err := range a.Kernel.Do(ctx, now...) {
 			a.log(now[i], err)
 			if err != nil {
-				failed[now[i].String()] = err
+				failed[now[i].String()] = &stepError{err}
 				broken.failed(now[i], err)
 				continue
 			}

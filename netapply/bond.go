@@ -1,6 +1,7 @@
 package netapply
 
 import (
+	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -96,6 +97,27 @@ func bond(i netquorum.Interface) Link {
 		targets(o, b.ARPInterval, b.ARPTargets)
 	}
 	return Link{Name: string(i.Name), Kind: Bond, Role: "bond", MTU: i.MTU, Options: o, Settings: carrierSettings}
+}
+
+// bondOptionsIn leaves out what the kernel shows but does not take in the bond's
+// mode, not even unchanged.
+func bondOptionsIn(o Options) Options {
+	mode := netquorum.BondMode(o["mode"])
+	takes := maps.Clone(o)
+	maps.DeleteFunc(takes, func(name, _ string) bool {
+		switch name {
+		case "lacp_rate", "lacp_active", "ad_select", "ad_actor_sys_prio", "ad_user_port_key", "ad_actor_system":
+			return mode != netquorum.Mode8023AD
+		case "primary", "primary_reselect":
+			return mode != netquorum.ModeActiveBackup && mode != netquorum.ModeBalanceTLB && mode != netquorum.ModeBalanceALB
+		case "arp_interval", "arp_ip_target", "ns_ip6_target":
+			return hasNoARPMonitor(mode)
+		case "updelay", "downdelay":
+			return o["miimon"] == "0"
+		}
+		return false
+	})
+	return takes
 }
 
 func hasNoARPMonitor(mode netquorum.BondMode) bool {

@@ -48,6 +48,7 @@ type Link struct {
 	Master   string        // the bond or VRF that it belongs to
 	MAC      netquorum.MAC // zero: the kernel chooses
 	MTU      int           // 0: the parent's, or the smallest of the members'
+	Down     bool          // to be down; only a physical interface that was is put back so
 	Options  Options
 	Settings Settings
 }

@@ -243,10 +243,15 @@ func (p *planner) membersOf(master string) []*ObservedLink {
 	return list
 }
 
-// up sets the link up. A member comes up as it enters its bond.
+// up sets the link up, or down where it is to be. A member comes up as it enters its bond.
 func (p *planner) up(want Link) {
 	have := p.links[want.Name]
-	if have.Up || p.pending(want) {
+	if want.Down && have.Up && want.Master == "" {
+		p.emit(SetLink{Name: want.Name, Up: new(false)})
+		have.Up = false
+		p.dropRoutes(want.Name)
+	}
+	if have.Up || want.Down || p.pending(want) {
 		return
 	}
 	if n := len(p.steps) - 1; n >= 0 {

@@ -1,5 +1,7 @@
 package netapply
 
+import "slices"
+
 // MTUs depend on each other: a link's can be no larger than its parent's, a
 // bond gives its own to its members, and an interface without a configured MTU
 // takes the parent's or the smallest of the members'. All are computed before
@@ -25,6 +27,13 @@ func (p *planner) planMTUs() map[string]int {
 			mtus[l.Name] = p.links[l.Name].MTU
 		default:
 			mtus[l.Name] = l.MTU
+		}
+	}
+	// Where a bond has it, a link's MTU is the bond's, and that of a bond in a
+	// failover interface is in turn the latter's. Masters come after members.
+	for _, l := range slices.Backward(p.want.Links) {
+		if p.wanted[l.Master].Kind == Bond {
+			mtus[l.Name] = mtus[l.Master]
 		}
 	}
 	return mtus
@@ -63,12 +72,8 @@ func (p *planner) createMTU(want Link) int {
 // mtu sets a link's MTU, and notes what follows from it.
 func (p *planner) mtu(want Link, have *ObservedLink) {
 	target := p.mtus[want.Name]
-	if want.Master != "" && p.wanted[want.Master].Kind == Bond {
-		// Where a bond has it, its MTU is the bond's.
-		target = p.mtus[want.Master]
-		if have.Master != want.Master {
-			return
-		}
+	if p.wanted[want.Master].Kind == Bond && have.Master != want.Master {
+		return // it gets the bond's when it enters
 	}
 	if want.Kind == Physical && want.MTU == 0 && have.Master == "" {
 		return
