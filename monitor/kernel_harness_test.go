@@ -1,0 +1,146 @@
+package monitor_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netquorum/netquorum/lab"
+	"github.com/netquorum/netquorum/monitor"
+)
+
+const namespaceEnv = "NQ_MONITOR_NAMESPACE"
+
+// inNamespace runs the calling test once more, as a process in fresh network
+// and mount namespaces, and reports whether the caller is that process.
+func inNamespace(t testing.TB, features ...lab.Feature) bool {
+	t.Helper()
+	if os.Getenv(namespaceEnv) == t.Name() {
+		for _, err := range []error{
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		sh(t, "ip link set lo up")
+		return true
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make network namespaces")
+	}
+	if missing, err := lab.Missing(features...); err != nil || len(missing) > 0 {
+		t.Skipf("this kernel lacks %v (%v); run with -exec test/vm/vm-exec", missing, err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), namespaceEnv+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	t.Logf("in its namespace:\n%s", out.String())
+	if err != nil {
+		t.Fatalf("in its namespace: %v", err)
+	}
+	return false
+}
+
+// sh runs commands, one a line, and returns what the last one printed.
+func sh(t testing.TB, script string) (out string) {
+	t.Helper()
+	for line := range strings.Lines(script) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		text, err := exec.Command("sh", "-ec", line).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, text)
+		}
+		out = string(text)
+	}
+	return out
+}
+
+// A running monitor of the real kernel.
+type running struct {
+	*monitor.Monitor
+	t    *testing.T
+	stop func()
+}
+
+func start(t *testing.T, m *monitor.Monitor) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	stopped := false
+	r := &running{Monitor: m, t: t}
+	r.stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			<-done
+		}
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// kernelMonitor watches this namespace's kernel.
+func kernelMonitor(t *testing.T, p monitor.Plan) *running {
+	t.Helper()
+	m := monitor.New(monitor.Options{Source: &monitor.Netlink{}, Probe: func() monitor.Prober { return monitor.NewPackets(nil) }})
+	m.Configure(p)
+	return start(t, m)
+}
+
+// await waits until the snapshot is as it should be.
+func (r *running) await(what string, limit time.Duration, ok func(monitor.Snapshot) bool) monitor.Snapshot {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
+	defer cancel()
+	for range r.Subscribe(ctx) {
+		if s := r.Snapshot(); ok(s) {
+			return s
+		}
+	}
+	s := r.Snapshot()
+	for _, i := range s.Interfaces {
+		r.t.Logf("%+v", i)
+	}
+	for _, f := range s.Findings {
+		r.t.Logf("%v", f)
+	}
+	r.t.Fatalf("waited %v in vain until %s", limit, what)
+	return s
+}
+
+func (r *running) awaitState(name string, want monitor.State, limit time.Duration) monitor.Interface {
+	r.t.Helper()
+	return r.await(name+" is "+string(want), limit, func(s monitor.Snapshot) bool { return s.Interface(name).State == want }).Interface(name)
+}
+
+func (r *running) awaitFinding(on string, code monitor.FindingCode, limit time.Duration) monitor.Finding {
+	r.t.Helper()
+	var found monitor.Finding
+	r.await("there is a finding "+string(code)+" on "+on, limit, func(s monitor.Snapshot) bool {
+		i := slices.IndexFunc(s.Findings, func(f monitor.Finding) bool { return f.Interface == on && f.Code == code })
+		if i >= 0 {
+			found = s.Findings[i]
+		}
+		return i >= 0
+	})
+	return found
+}
+
+// quick is a timing for tests that wait for repairs.
+var quick = monitor.Timing{Interval: 100 * time.Millisecond, Fault: 600 * time.Millisecond, Repair: time.Second, LinkRepair: 500 * time.Millisecond}
