@@ -35,7 +35,7 @@ func TestBadFiles(t *testing.T) {
 		{"a negative revision", "kind: Cluster\nname: a\nrevision: -1", "f:3:11: Cluster/a: revision: needs a whole number, not negative"},
 		{"a word for a truth value", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: bond0, bond: {lacpActive: yes}}", "f:5:38: Filer/a: spec.interfaces[0].bond.lacpActive: needs true or false"},
 		{"a word for a switch", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, ethernet: {offloads: {tso: off}}}", "f:5:45: Filer/a: spec.interfaces[0].ethernet.offloads.tso: needs true or false"},
-		{"a switch left open", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, ethernet: {offloads: {tso: }}}", "f:5:43: Filer/a: spec.interfaces[0].ethernet.offloads.tso: is empty"},
+		{"a switch left open", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, ethernet: {offloads: {tso: }}}", "f:5:44: Filer/a: spec.interfaces[0].ethernet.offloads.tso: is empty"},
 		{"a list of switches", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, ethernet: {offloads: [tso]}}", "f:5:39: Filer/a: spec.interfaces[0].ethernet.offloads: needs a mapping, not a list"},
 		{"processors that are none", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, cpu: {rps: ff}}", `f:5:29: Filer/a: spec.interfaces[0].cpu.rps: "ff" is no list of processors like 0-3,8`},
 		{"processors as a number", "kind: Filer\nname: a\nspec:\n  interfaces:\n  - {name: eth0, cpu: {rps: 2}}", "f:5:29: Filer/a: spec.interfaces[0].cpu.rps: needs a string, not a number; put it in quotes"},

@@ -75,7 +75,7 @@ func (a *Applier) pass(want Desired, run func(*Report) error) (Report, error) {
 }
 
 func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
-	have, err := a.observe(ctx)
+	have, err := a.observe(ctx, want)
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
 	return err
 }
 
-func (a *Applier) observe(ctx context.Context) (Observed, error) {
-	have, err := a.Kernel.Observe(ctx)
+func (a *Applier) observe(ctx context.Context, want Desired) (Observed, error) {
+	have, err := a.Kernel.Observe(ctx, want.Looks()...)
 	if err != nil {
 		return have, fmt.Errorf("cannot read the network state of the kernel: %w", err)
 	}
@@ -112,7 +112,7 @@ func (a *Applier) roundsFrom(ctx context.Context, want Desired, have Observed, r
 		if tried, err = a.execute(ctx, steps, r); err != nil {
 			return have, err
 		}
-		if have, err = a.observe(ctx); err != nil {
+		if have, err = a.observe(ctx, want); err != nil {
 			return have, err
 		}
 	}
@@ -134,16 +134,25 @@ func prospects(steps []Step, tried map[string]error) []error {
 	return list
 }
 
-// brokenLinks are links that could not be made.
+// errUnguarded keeps an address away that would be open to everybody.
+var errUnguarded = errors.New("needs " + accessObject)
+
+// brokenLinks are links that could not be made, and the access rules' table.
 type brokenLinks map[string]bool
 
 func (b brokenLinks) failed(s Step, err error) {
-	if add, ok := s.(AddLink); ok && err != nil {
-		b[add.Link.Name] = true
+	switch s := s.(type) {
+	case AddLink:
+		b[s.Link.Name] = b[s.Link.Name] || err != nil
+	case SetAccess:
+		b[accessObject] = err != nil
 	}
 }
 
 func (b brokenLinks) stops(s Step) error {
+	if add, ok := s.(AddAddress); ok && add.Address.Guarded && b[accessObject] {
+		return errUnguarded
+	}
 	for _, link := range needs(s) {
 		if b[link] {
 			return fmt.Errorf("needs link %s", link)
@@ -215,6 +224,8 @@ func needs(s Step) []string {
 		}
 		return []string{s.Name}
 	case SetSettings:
+		return []string{s.Link}
+	case SetTuning:
 		return []string{s.Link}
 	case AddAddress:
 		return []string{s.Address.Link}

@@ -18,7 +18,7 @@ import (
 // errors of an instant pass.
 func (a *Applier) Change(ctx context.Context, want Desired, known []ObjectError) (Report, error) {
 	return a.pass(want, func(r *Report) error {
-		before, err := a.observe(ctx)
+		before, err := a.observe(ctx, want)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ type Desired struct {
 	Addresses []Address
 	Routes    []Route
 	Rules     []Rule
+	Access    *Ruleset // nil: no access policy concerns this filer
 	// Problems are objects of the configuration that this filer cannot have,
 	// like a hosted address on an alias that it lacks.
 	Problems []ObjectError
@@ -51,6 +52,7 @@ type Link struct {
 	Down     bool          // to be down; only a physical interface that was is put back so
 	Options  Options
 	Settings Settings
+	Tuning   Tuning
 }
 
 // An Address is an IP address with its subnet on a link.
@@ -61,6 +63,8 @@ type Address struct {
 	// they are unique, so they skip duplicate address detection, and neighbours
 	// are told when they arrive.
 	Hosted bool
+	// Guarded addresses are not added while the access rules cannot be had.
+	Guarded bool
 }
 
 // MainTable is the kernel's ordinary routing table.

@@ -35,6 +35,17 @@ func (k *Netlink) Do(ctx context.Context, steps ...Step) []error {
 			errs[i] = k.addLink(add.Link)
 			continue
 		}
+		if set, ok := s.(SetAccess); ok {
+			send()
+			k.writes.Add(1)
+			errs[i] = k.filter.set(set.New)
+			continue
+		}
+		if tune, ok := s.(SetTuning); ok {
+			send()
+			errs[i] = k.setTuning(tune)
+			continue
+		}
 		c, err := k.change(s)
 		errs[i] = err
 		if c.body != nil {

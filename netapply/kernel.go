@@ -8,8 +8,9 @@ import (
 // A Kernel is what plans are made from and carried out on: the real one
 // (Open), or a fake that behaves like it (package fakekernel).
 type Kernel interface {
-	// Observe reads the whole state.
-	Observe(ctx context.Context) (Observed, error)
+	// Observe reads the whole state. Tuning is read only of links that are asked
+	// for: it costs questions to drivers.
+	Observe(ctx context.Context, looks ...Look) (Observed, error)
 	// Do carries out steps in order and returns what became of each. One that
 	// fails does not stop the next. Removing what is gone is success.
 	Do(ctx context.Context, steps ...Step) []error

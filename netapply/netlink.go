@@ -28,6 +28,10 @@ import (
 type Netlink struct {
 	questions map[int]*nl.SocketHandle
 	changes   *changer
+	filter    packetFilter
+
+	ethtool ethtool
+	memory  memory // of settings that were changed
 
 	proto  bool // the kernel keeps who made an address
 	writes atomic.Uint64
@@ -81,7 +85,7 @@ func Open() (*Netlink, error) {
 // Close ends the connection.
 func (k *Netlink) Close() error {
 	k.questions[unix.NETLINK_ROUTE].Close()
-	return k.changes.close()
+	return errors.Join(k.changes.close(), k.ethtool.close())
 }
 
 // Writes implements Kernel.

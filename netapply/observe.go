@@ -11,7 +11,7 @@ import (
 
 // Observe implements Kernel. The lists are not one snapshot; a change between
 // two of them is reported to whoever watches, and looked at then.
-func (k *Netlink) Observe(ctx context.Context) (Observed, error) {
+func (k *Netlink) Observe(ctx context.Context, looks ...Look) (Observed, error) {
 	o := Observed{AddressProtocol: k.proto}
 	since := k.begin()
 	links, err := k.observeLinks(ctx)
@@ -34,6 +34,9 @@ func (k *Netlink) Observe(ctx context.Context) (Observed, error) {
 		o.Links = append(o.Links, link)
 		o.IPv6 = o.IPv6 || l.ipv6
 	}
+	if err := k.observeTuning(o.Links, looks); err != nil {
+		return o, err
+	}
 	if o.Addresses, err = k.observeAddresses(ctx, name); err != nil {
 		return o, fmt.Errorf("listing addresses: %w", err)
 	}
@@ -51,6 +54,9 @@ func (k *Netlink) Observe(ctx context.Context) (Observed, error) {
 		}
 		o.Routes = append(o.Routes, routes...)
 		o.Rules = append(o.Rules, rules...)
+	}
+	if o.Access, err = k.filter.observe(); err != nil {
+		return o, err
 	}
 	return o, nil
 }

@@ -9,7 +9,8 @@ type Observed struct {
 	Addresses []ObservedAddress
 	Routes    []Route
 	Rules     []Rule
-	IPv6      bool // the kernel has IPv6
+	Access    *Ruleset // the content of our nftables table, nil when there is none
+	IPv6      bool     // the kernel has IPv6
 	// AddressProtocol says that the kernel keeps who made an address. Without
 	// it (before Linux 5.18) ownership of addresses goes by their link.
 	AddressProtocol bool
@@ -23,6 +24,9 @@ type ObservedLink struct {
 	Carrier bool   // the layer below works
 	Alias   string // the link's alias text
 	Group   uint32
+	// Before has the settings that we changed and nobody has set back since, as
+	// they were. Tuning is nil when it was not asked for.
+	Before Tuning
 }
 
 // An ObservedAddress is an address that exists.

@@ -40,6 +40,7 @@ func (p *planner) link(want Link) {
 	if want.Kind == Bond {
 		p.members(want)
 	}
+	p.tuning(want, p.links[want.Name])
 	p.up(want)
 }
 

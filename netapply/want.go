@@ -19,27 +19,16 @@ func Want(c netquorum.Config, filer string, hosts func(netquorum.Key) bool) (Des
 		w.cluster = cluster.MAC
 	}
 	w.tables = tables(c, w.self, w.interfaces)
-	w.filer(filerRoutes(c, doc.Spec.(*netquorum.Filer)))
+	_, policy, _ := c.RoutesOf(w.self)
+	w.filer(policy)
+	w.out.Access = access(c, w.self, w.interfaces, hosts)
 	for h := range c.Hosted() {
 		if hosts(h.Key) {
-			policy, _ := c.Routes(h.Routes)
+			_, policy, _ := c.RoutesOf(h.Key)
 			w.hosted(h, policy)
 		}
 	}
 	return w.out, nil
-}
-
-// filerRoutes is the policy for the filer's own addresses: its own or its
-// group's.
-func filerRoutes(c netquorum.Config, f *netquorum.Filer) *netquorum.Routes {
-	name := f.Routes
-	if name == "" {
-		if d, ok := c.Get(netquorum.KindFilerGroup, f.Group); ok {
-			name = d.Spec.(*netquorum.FilerGroup).Routes
-		}
-	}
-	policy, _ := c.Routes(name)
-	return policy
 }
 
 // A wanter collects what is desired.
@@ -62,7 +51,7 @@ func (w *wanter) filer(policy *netquorum.Routes) {
 	var own carriers
 	for _, i := range w.interfaces {
 		l := w.link(i)
-		l.Master = masters[i.Name]
+		l.Master, l.Tuning = masters[i.Name], tuning(i)
 		w.out.Links = append(w.out.Links, l)
 		for _, p := range i.Addresses {
 			w.out.Addresses = append(w.out.Addresses, Address{Link: l.Name, Prefix: p})
@@ -115,11 +104,11 @@ func (w *wanter) hosted(h netquorum.Hosted, policy *netquorum.Routes) {
 		}
 		links := port(h.Key, a, on, w.mac(h.Key, a))
 		last := &links[len(links)-1]
-		last.Master = domain
+		last.Master, last.Tuning = domain, tuning(on[a])
 		w.out.Links = append(w.out.Links, links...)
 		for _, addr := range h.Addresses {
 			if addr.Alias == a {
-				w.out.Addresses = append(w.out.Addresses, Address{Link: last.Name, Prefix: addr.Prefix, Hosted: true})
+				w.out.Addresses = append(w.out.Addresses, Address{Link: last.Name, Prefix: addr.Prefix, Hosted: true, Guarded: w.out.Access != nil})
 				own.add(a, last.Name, addr.Prefix)
 			}
 		}

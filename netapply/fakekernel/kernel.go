@@ -36,12 +36,14 @@ type Kernel struct {
 	addresses []netapply.ObservedAddress
 	routes    []route
 	rules     []netapply.Rule
+	access    *netapply.Ruleset
 }
 
 type link struct {
 	netapply.ObservedLink
 	physical bool
 	ownMTU   int // before a bond took it
+	tuning   netapply.Tuning
 }
 
 type route struct {
@@ -133,13 +135,14 @@ func (k *Kernel) Writes() uint64 {
 }
 
 // Observe implements netapply.Kernel.
-func (k *Kernel) Observe(ctx context.Context) (netapply.Observed, error) {
+func (k *Kernel) Observe(ctx context.Context, looks ...netapply.Look) (netapply.Observed, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	o := netapply.Observed{IPv6: !k.NoIPv6, AddressProtocol: !k.NoAddressProtocol}
 	for _, l := range k.sorted() {
 		c := l.ObservedLink
 		c.Options, c.Settings = maps.Clone(c.Options), maps.Clone(c.Settings)
+		c.Before, c.Tuning = maps.Clone(l.Before), l.show(looks)
 		o.Links = append(o.Links, c)
 	}
 	o.Addresses = slices.Clone(k.addresses)
@@ -154,6 +157,7 @@ func (k *Kernel) Observe(ctx context.Context) (netapply.Observed, error) {
 		}
 	}
 	o.Rules = slices.Clone(k.rules)
+	o.Access = k.access
 	return o, ctx.Err()
 }
 
@@ -189,6 +193,8 @@ func (k *Kernel) do(s netapply.Step) error {
 		return k.delLink(s.Name)
 	case netapply.SetSettings:
 		return k.setSettings(s)
+	case netapply.SetTuning:
+		return k.setTuning(s)
 	case netapply.AddAddress:
 		return k.addAddress(s.Address)
 	case netapply.DelAddress:
@@ -205,6 +211,9 @@ func (k *Kernel) do(s netapply.Step) error {
 		}
 		k.rules = append(k.rules, s.Rule)
 		return nil
+	case netapply.SetAccess:
+		k.access = s.New
+		return nil
 	case netapply.DelRule:
 		k.rules = slices.DeleteFunc(k.rules, func(r netapply.Rule) bool { return r == s.Rule })
 		return nil
@@ -219,8 +228,8 @@ func (k *Kernel) String() string {
 	defer k.mu.Unlock()
 	var lines []string
 	for _, l := range k.links {
-		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s group=%x alias=%q options=%v settings=%v",
-			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, effective(l), l.Settings))
+		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s group=%x alias=%q options=%v settings=%v tuning=%v",
+			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, effective(l), l.Settings, l.tuning))
 	}
 	for _, a := range k.addresses {
 		lines = append(lines, fmt.Sprintf("address %s dev %s proto %d", a.Prefix, a.Link, a.Protocol))
@@ -230,6 +239,9 @@ func (k *Kernel) String() string {
 	}
 	for _, r := range k.rules {
 		lines = append(lines, "rule "+r.String())
+	}
+	if k.access != nil {
+		lines = append(lines, netapply.SetAccess{New: k.access}.Lines()...)
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -243,6 +255,7 @@ func (k *Kernel) insert(l *link) {
 	l.Index = k.next
 	k.next++
 	l.ownMTU = l.MTU
+	l.tuning = newTuning(l.physical)
 	k.links[l.Name] = l
 }
 
