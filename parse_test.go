@@ -16,14 +16,14 @@ func TestBadFiles(t *testing.T) {
 		{"nothing but comments and separators", "# hello\n---\n---\n# bye\n", "f: there is no document in it"},
 		{"a binary file", "kind: \x00\x01\x02", "f: it is not text in UTF-8, but looks like binary data"},
 		{"another encoding", "kind: Filer\nname: caf\xe9", "f: it is not text in UTF-8, but looks like binary data"},
-		{"an unknown kind", "kind: Filler\nname: a", `f:1:7: Filler/a: kind: unknown kind "Filler"; this version has Cluster, Routes, FilerGroup, Filer, VirtualServer, Service, Record`},
+		{"an unknown kind", "kind: Filler\nname: a", `f:1:7: Filler/a: kind: unknown kind "Filler"; this version has Cluster, Routes, Application, Access, FilerGroup, Filer, VirtualServer, Service, Record`},
 		{"no kind", "name: a\nspec: {}", "f:1:1: kind: missing; say what the document is, for example kind: VirtualServer"},
 		{"no name", "kind: Filer", "f:1:1: name: missing; every Filer has a name"},
 		{"a list instead of a document", "- kind: Filer\n  name: a", "f:1:1: a document is a mapping with kind, name and spec, not a list"},
 		{"text instead of a document", "hello", "f:1:1: a document is a mapping with kind, name and spec, not a string"},
 		{"an unknown field of a document", "kind: Filer\nname: a\nstatus: {}", "f:3:1: Filer/a: status: unknown field; a document has kind, name, revision, spec"},
-		{"an unknown field of a spec", "kind: Filer\nname: a\nspec:\n  grp: main", "f:4:3: Filer/a: spec.grp: unknown field; here stand group, interfaces, routes"},
-		{"a field in another case", "kind: Filer\nname: a\nspec:\n  Group: main", "f:4:3: Filer/a: spec.Group: unknown field; here stand group, interfaces, routes"},
+		{"an unknown field of a spec", "kind: Filer\nname: a\nspec:\n  grp: main", "f:4:3: Filer/a: spec.grp: unknown field; here stand group, interfaces, routes, access, probes"},
+		{"a field in another case", "kind: Filer\nname: a\nspec:\n  Group: main", "f:4:3: Filer/a: spec.Group: unknown field; here stand group, interfaces, routes, access, probes"},
 		{"a key twice", "kind: Filer\nname: a\nspec:\n  group: a\n  group: b", `f:5:3: key "group" stands here a second time; the first is on line 4`},
 		{"a key twice in a record's data", "kind: Record\nname: a\nspec:\n  data: {x: 1, x: 2}", `f:4:16: key "x" stands here a second time; the first is on line 4`},
 		{"a number for a name", "kind: Filer\nname: 12", "f:2:7: name: needs a string, not a number; put it in quotes"},
@@ -60,7 +60,7 @@ func TestBadFiles(t *testing.T) {
 		{"a JSON document of 10 MB", `{"kind":"Record","name":"a","spec":{"data":"` + strings.Repeat("x", 10<<20) + `"}}`, "f:1:1: a document of 10485807 bytes is larger than the 1024 KiB that one may have"},
 		{"JSON with a key twice", `{"kind":"Record","name":"a","spec":{"type":"x",` + "\n" + ` "type":"y"}}`, `f:2:2: key "type" stands here a second time; the first is on line 1`},
 		{"JSON with a key twice in a record's data", `{"kind":"Record","name":"a","spec":{"data":{"x":1,"\u0078":2}}}`, `f:1:51: key "x" stands here a second time; the first is on line 1`},
-		{"JSON with an unknown field", `{"kind":"Filer","name":"a","spec":{"grp":1}}`, "f:1:36: Filer/a: spec.grp: unknown field; here stand group, interfaces, routes"},
+		{"JSON with an unknown field", `{"kind":"Filer","name":"a","spec":{"grp":1}}`, "f:1:36: Filer/a: spec.grp: unknown field; here stand group, interfaces, routes, access, probes"},
 		{"JSON that ends too early", `{"kind":"Filer"`, `f:1:16: expected '}' at the end of an object, found the end of the file`},
 		{"JSON with rubbish behind", `{"kind":"Filer","name":"a"} x`, `f:1:29: 'x' cannot begin a JSON value`},
 		{"JSON that nests deeply", `{"kind":"Record","name":"a","spec":{"data":` + strings.Repeat("[", 100_000), "f:1:143: lists and objects nest deeper than 100"},
@@ -69,7 +69,7 @@ func TestBadFiles(t *testing.T) {
 		{"JSON with a bad escape", `{"kind":"\x"}`, `f:1:10: a backslash must be followed by one of " \ / b f n r t or uXXXX`},
 		{"JSON with a line break in a string", "{\"kind\":\"a\nb\"}", `f:1:11: a string holds the control character '\n'; write it as an escape`},
 		{"errors in several documents", "kind: Filer\nname: a\nspec: {a: 1}\n---\nkind: [\n---\nkind: Filer\nname: b\n---\nkind: Filer\nname: c\nspec: {group: 1, routes: 2}",
-			"f:3:8: Filer/a: spec.a: unknown field; here stand group, interfaces, routes\n" +
+			"f:3:8: Filer/a: spec.a: unknown field; here stand group, interfaces, routes, access, probes\n" +
 				"f:5:7: YAML: sequence end token ']' not found\n" +
 				"f:12:15: Filer/c: spec.group: needs a string, not a number; put it in quotes\n" +
 				"f:12:26: Filer/c: spec.routes: needs a string, not a number; put it in quotes"},

@@ -142,6 +142,10 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 		return text(`^[0-9A-Fa-f:.]+/[0-9]{1,3}$`, "An IPv4 or IPv6 address with the length of its subnet, like 10.1.1.2/24.")
 	case reflect.TypeFor[netip.Addr]():
 		return text(`^[0-9A-Fa-f:.]+$`, "An IPv4 or IPv6 address.")
+	case reflect.TypeFor[Verdict]():
+		return &jsonschema.Schema{Type: "string", Enum: []any{string(Allow), string(Deny)}}
+	case reflect.TypeFor[Class]():
+		return &jsonschema.Schema{Type: "string", Enum: []any{string(ClassData), string(ClassManagement)}}
 	case reflect.TypeFor[Ports]():
 		return text(`^([Tt][Cc][Pp]|[Uu][Dd][Pp]|[Ss][Cc][Tt][Pp])/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$`, "A protocol with a port or a range, like tcp/2049 or udp/137-138.")
 	case reflect.TypeFor[Destination]():
