@@ -1,6 +1,7 @@
 package netapply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -168,4 +169,35 @@ func fileError(setting string, err error) error {
 		return fmt.Errorf("%w: the machine has no such processor, or it is offline", err)
 	}
 	return err
+}
+
+// tuningFeatures are the features of the kernel that a setting needs.
+func tuningFeatures(setting string) []string {
+	switch set, _ := setOf(setting); {
+	case setting == wantRPS, setting == wantFlows:
+		return []string{FeatureRPS}
+	case setting == wantXPS:
+		return []string{FeatureXPS}
+	case set == setOffload || ethtoolFlags[set] != "":
+		return []string{FeatureEthtool}
+	}
+	return nil
+}
+
+func probeEthtool(context.Context) error {
+	var e ethtool
+	e.mu.Lock()
+	err := e.open()
+	e.mu.Unlock()
+	return errors.Join(err, e.close())
+}
+
+// probeFile looks for what the kernel shows only when it was built with it.
+func probeFile(path, what string) func(context.Context) error {
+	return func(context.Context) error {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("the kernel has no %s: %w", what, err)
+		}
+		return nil
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,12 +15,19 @@ func (k *Netlink) observeTuning(links []ObservedLink, looks []Look) error {
 	for _, l := range looks {
 		wanted[l.Link] = l.Sets
 	}
+	add := func(list []string, more ...string) []string {
+		list = append(slices.Clone(list), more...)
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
 	for i := range links {
 		l := &links[i]
 		was := k.memory.of(l.Name, l.Index)
 		l.Before = was.Before
-		sets, ok := wanted[l.Name]
-		if !ok {
+		// What is to be given back is looked at, too: it may have to be put back
+		// once more when the change fails.
+		sets := add(wanted[l.Name], was.Before.sets()...)
+		if len(sets) == 0 {
 			continue
 		}
 		l.Tuning = Tuning{}

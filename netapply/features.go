@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +27,9 @@ const (
 	FeatureNftables        = "nftables"
 	FeatureSCTP            = "sctp"
 	FeatureAddressProtocol = "ifaproto"
+	FeatureEthtool         = "ethtool"
+	FeatureRPS             = "rps"
+	FeatureXPS             = "xps"
 )
 
 // Features tells what this machine's kernel can do, by trying. It changes
@@ -44,6 +46,9 @@ func Features(ctx context.Context) []Feature {
 		{FeatureNftables, probeNftables},
 		{FeatureSCTP, probeSCTP},
 		{FeatureAddressProtocol, probeAddressProtocol},
+		{FeatureEthtool, probeEthtool},
+		{FeatureRPS, probeFile("/sys/class/net/lo/queues/rx-0/rps_cpus", "receive packet steering (CONFIG_RPS)")},
+		{FeatureXPS, probeFile("/sys/class/net/lo/queues/tx-0/xps_cpus", "transmit packet steering (CONFIG_XPS)")},
 	}
 	list := make([]Feature, len(probes))
 	for i, p := range probes {
@@ -68,6 +73,12 @@ func Requires(want Desired) []string {
 		if f, ok := kindFeatures[l.Kind]; ok {
 			list = append(list, f)
 		}
+		for name := range l.Tuning {
+			list = append(list, tuningFeatures(name)...)
+		}
+	}
+	if want.Access != nil {
+		list = append(list, FeatureNftables)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -98,14 +109,15 @@ func probeLink(kind LinkKind) func(context.Context) error {
 }
 
 func probeNftables(context.Context) error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	if _, err := c.ListTables(); err != nil {
+	if _, err := generation(); err != nil {
 		return fmt.Errorf("the kernel has no nftables: %w", err)
 	}
-	return nil
+	return inOwnNamespace(func() error {
+		if err := new(packetFilter).set(&Ruleset{}); err != nil {
+			return fmt.Errorf("the kernel's nftables lacks something that access policies need: %w", err)
+		}
+		return nil
+	})
 }
 
 func probeSCTP(context.Context) error {
@@ -119,20 +131,26 @@ func probeSCTP(context.Context) error {
 // probeAddressProtocol adds an address in a network namespace of its own and
 // looks whether the kernel remembers who made it.
 func probeAddressProtocol(ctx context.Context) error {
+	return inOwnNamespace(func() error { return tryAddressProtocol(ctx) })
+}
+
+// inOwnNamespace tries something where it does no harm.
+func inOwnNamespace(try func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		// Not unlocked: the thread, and the namespace with it, ends with the
 		// goroutine.
 		runtime.LockOSThread()
-		result <- inOwnNamespace(ctx)
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			result <- fmt.Errorf("cannot be tried without a network namespace: %w", err)
+			return
+		}
+		result <- try()
 	}()
 	return <-result
 }
 
-func inOwnNamespace(ctx context.Context) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("cannot be tried without a network namespace: %w", err)
-	}
+func tryAddressProtocol(ctx context.Context) error {
 	k, err := Open()
 	if err != nil {
 		return err

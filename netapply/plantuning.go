@@ -27,15 +27,19 @@ func (p *planner) tuning(want Link, have *ObservedLink) {
 	if err != nil {
 		p.fail(linkObject(want.Name), "%w", err)
 	}
+	back := Tuning{}
 	for name, v := range have.Before {
 		if _, ok := wanted[name]; !ok && !pointless(name, wanted) {
-			wanted[name] = v
+			wanted[name], back[name] = v, v
 		}
 	}
 	for _, set := range tuningSets {
 		differ := Tuning{}
 		for name, v := range wanted.in(set) {
-			if cur, shown := have.Tuning[name]; !shown || cur != v {
+			// What is given back is said even when it is so already: the step is what
+			// makes us forget it.
+			cur, shown := have.Tuning[name]
+			if _, given := back[name]; !shown || cur != v || given {
 				differ[name] = v
 			}
 		}

@@ -53,8 +53,16 @@ func queues(t netapply.Tuning, n int) {
 
 // show is what an observer gets who asked for some sets of the link.
 func (l *link) show(looks []netapply.Look) netapply.Tuning {
-	i := slices.IndexFunc(looks, func(k netapply.Look) bool { return k.Link == l.Name })
-	if i < 0 {
+	var sets []string
+	for _, k := range looks {
+		if k.Link == l.Name {
+			sets = k.Sets
+		}
+	}
+	for name := range l.Before {
+		sets = append(slices.Clone(sets), setOf(name))
+	}
+	if len(sets) == 0 {
 		return nil
 	}
 	t := netapply.Tuning{}
@@ -63,7 +71,7 @@ func (l *link) show(looks []netapply.Look) netapply.Tuning {
 		if with, ok := map[string]string{"modes": "link", "fixed": "features"}[set]; ok {
 			set = with
 		}
-		if slices.Contains(looks[i].Sets, set) {
+		if slices.Contains(sets, set) {
 			t[name] = v
 		}
 	}
