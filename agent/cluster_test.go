@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -447,12 +448,29 @@ spec: {group: main, addresses: [{alias: data0, instance: 0, prefix: 10.2.2.9/24}
 		if adds := strings.Contains(text, "ip addr add 10.2.2.9/24"); adds != (name == host.name) {
 			t.Errorf("the plan of %s (the host is %s):\n%s%s", name, host.name, text, plan.Unknown)
 		}
+		lasting := slices.ContainsFunc(plan.Impacts, func(i api.Impact) bool { return i.Lasting && len(i.Servers) == 1 && i.Servers[0].Name == "web" })
+		if lasting != (name == host.name) {
+			t.Errorf("%s says of the address that goes (the host is %s): %+v", name, host.name, plan.Impacts)
+		}
 	}
 	if len(r.Plans) != 3 || len(r.Changes) != 1 {
 		t.Errorf("%d plans and %d changes, want 3 and 1", len(r.Plans), len(r.Changes))
 	}
 	if has(host.kernel, "10.2.2.9/24") {
 		t.Error("a dry run changed the kernel")
+	}
+	// Without a transaction: what is to be done now.
+	r, err = fs[1].client.Apply(t.Context(), api.ApplyRequest{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, plan := range r.Plans {
+		if len(plan.Steps) > 0 || plan.Unknown != "" {
+			t.Errorf("%s would do %q, %s", name, plan.Steps, plan.Unknown)
+		}
+	}
+	if len(r.Plans) != 3 || len(r.Changes) != 0 {
+		t.Errorf("%d plans and %d changes without a transaction, want 3 and 0", len(r.Plans), len(r.Changes))
 	}
 }
 

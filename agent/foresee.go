@@ -34,7 +34,7 @@ func (m *member) dryRun(ctx context.Context, t fsm.Transaction) (api.ApplyResult
 	}
 	out := api.ApplyResult{Revision: state.Revision(), Changed: result.Changed, Plans: map[string]api.Plan{}}
 	out.Changes = changes(state.Config(), after, t)
-	if !touchesKernel(t) {
+	if empty := len(t.Puts)+len(t.Deletes) == 0; !empty && !touchesKernel(t) {
 		return out, nil
 	}
 	encoded, err := fsm.EncodeTransaction(t)
@@ -51,6 +51,7 @@ func (m *member) dryRun(ctx context.Context, t fsm.Transaction) (api.ApplyResult
 		return p, call(ctx, m.client, id, pathPlan, planRequest{encoded}, &p)
 	})
 	out.Plans = plans
+	out.Stranded = stranded(state.Config(), after, func(filer string) bool { _, absent := failed[filer]; return !absent })
 	for name, err := range failed {
 		out.Plans[name] = api.Plan{Unknown: fmt.Sprintf("%s does not answer: %v", name, err)}
 	}
@@ -107,15 +108,7 @@ func (m *member) plan(ctx context.Context, r planRequest) (api.Plan, error) {
 	if err != nil {
 		return api.Plan{}, err
 	}
-	steps, problems := netapply.Plan(want, have)
-	plan := api.Plan{Steps: []string{}}
-	for _, s := range steps {
-		plan.Steps = append(plan.Steps, s.String())
-	}
-	for _, p := range problems {
-		plan.Steps = append(plan.Steps, "# cannot be done: "+p.Error())
-	}
-	return plan, nil
+	return planned(want, have), nil
 }
 
 // checkFeatures refuses a configuration that needs what some filer's kernel

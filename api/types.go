@@ -81,7 +81,8 @@ type ApplyRequest struct {
 	RequestID string `json:"requestID,omitempty"`
 	// Trace is kept with the change and shown in its history.
 	Trace uint64 `json:"trace,omitempty"`
-	// DryRun tells what would change and what each filer would do.
+	// DryRun tells what would change and what each filer would do. Without puts
+	// and deletes, it tells what each filer would do now.
 	DryRun bool `json:"dryRun,omitempty"`
 	Wait   Wait `json:"wait,omitempty"`
 	// Changes asks for the changed documents in the answer.
@@ -120,14 +121,9 @@ type ApplyResult struct {
 	Changes []DocumentChange `json:"changes,omitempty"`
 	// Plans has, in a dry run, what each filer would do, by filer name.
 	Plans map[string]Plan `json:"plans,omitempty"`
-}
-
-// A Plan is what one filer would do to its kernel.
-type Plan struct {
-	// Steps read like the ip commands an operator would type.
-	Steps []string `json:"steps"`
-	// Unknown says why the steps are not known, when they are not.
-	Unknown string `json:"unknown,omitempty"`
+	// Stranded are, in a dry run, the servers that would lose their last
+	// eligible filer.
+	Stranded []StrandedServer `json:"stranded,omitempty"`
 }
 
 // A RestoreRequest replaces all user documents.

@@ -123,7 +123,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 // wellFormed finds the transactions that say nothing. All that is about
 // documents is for the state machine to decide.
 func wellFormed(req ApplyRequest) error {
-	if len(req.Puts)+len(req.Deletes) == 0 {
+	if len(req.Puts)+len(req.Deletes) == 0 && !req.DryRun {
 		return usage("the transaction has neither puts nor deletes")
 	}
 	for i, p := range req.Puts {

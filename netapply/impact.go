@@ -9,7 +9,8 @@ import (
 
 // An Impact says whom one step of a plan takes traffic away from.
 type Impact struct {
-	Step Step
+	Step  Step
+	Index int // of the step in the plan
 	// Links stop carrying traffic: those with addresses, aliases, and what
 	// somebody else has put on an interface.
 	Links []string
@@ -41,7 +42,7 @@ func Impacts(have Observed, steps []Step) []Impact {
 	}
 	now := newTraffic(have)
 	var list []Impact
-	for _, s := range steps {
+	for n, s := range steps {
 		before := now.endpoints(now.touched(s))
 		stopped := now.unreached(before, now.restarts(s))
 		now.play(s)
@@ -49,7 +50,7 @@ func Impacts(have Observed, steps []Step) []Impact {
 		for _, e := range before {
 			switch {
 			case !now.works(e):
-				if final.works(e) || final.has(e.prefix) {
+				if final.works(e) || final.moved(e) {
 					instant.add(e)
 				} else {
 					lasting.add(e)
@@ -58,8 +59,8 @@ func Impacts(have Observed, steps []Step) []Impact {
 				instant.add(e)
 			}
 		}
-		list = append(list, instant.impacts(s, false)...)
-		list = append(list, lasting.impacts(s, true)...)
+		list = append(list, instant.impacts(Impact{Step: s, Index: n})...)
+		list = append(list, lasting.impacts(Impact{Step: s, Index: n, Lasting: true})...)
 	}
 	return list
 }
@@ -72,16 +73,19 @@ type endpoint struct {
 	server netquorum.Key
 }
 
+// sameAddress disregards the subnet: who knows the address reaches it.
+func (e endpoint) sameAddress(p netip.Prefix) bool { return p.Addr() == e.prefix.Addr() }
+
 // impactOf collects the endpoints that one step takes down.
 type impactOf struct{ list []endpoint }
 
 func (i *impactOf) add(e endpoint) { i.list = append(i.list, e) }
 
-func (i *impactOf) impacts(s Step, lasting bool) []Impact {
+// impacts is one impact, or none.
+func (i *impactOf) impacts(out Impact) []Impact {
 	if len(i.list) == 0 {
 		return nil
 	}
-	out := Impact{Step: s, Lasting: lasting}
 	for _, e := range i.list {
 		if !slices.Contains(out.Links, e.link) {
 			out.Links = append(out.Links, e.link)

@@ -133,17 +133,16 @@ func (t *traffic) carries(name string) bool {
 
 // works reports whether an endpoint is reached.
 func (t *traffic) works(e endpoint) bool {
-	return t.carries(e.link) && (!e.prefix.IsValid() || slices.Contains(t.links[e.link].prefixes, e.prefix))
+	return t.carries(e.link) && (!e.prefix.IsValid() || slices.ContainsFunc(t.links[e.link].prefixes, e.sameAddress))
 }
 
-// has reports whether the address of an endpoint is reached by any link, in
-// whatever subnet.
-func (t *traffic) has(p netip.Prefix) bool {
-	if !p.IsValid() {
+// moved reports whether the address of an endpoint is reached by any link.
+func (t *traffic) moved(e endpoint) bool {
+	if !e.prefix.IsValid() {
 		return false
 	}
 	for name, l := range t.links {
-		if slices.ContainsFunc(l.prefixes, func(o netip.Prefix) bool { return o.Addr() == p.Addr() }) && t.carries(name) {
+		if slices.ContainsFunc(l.prefixes, e.sameAddress) && t.carries(name) {
 			return true
 		}
 	}

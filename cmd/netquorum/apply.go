@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -114,22 +111,4 @@ func (t *tool) write(cmd *cobra.Command, req api.ApplyRequest) error {
 		}
 		return nil
 	})
-}
-
-func (t *tool) dryRun(res api.ApplyResult) {
-	for _, c := range res.Changes {
-		t.printf("%s", c.Diff)
-	}
-	for _, filer := range slices.Sorted(maps.Keys(res.Plans)) {
-		p := res.Plans[filer]
-		switch {
-		case p.Unknown != "":
-			t.printf("%s would do: unknown, %s\n", filer, p.Unknown)
-		case len(p.Steps) == 0:
-			t.printf("%s would do: nothing\n", filer)
-		default:
-			t.printf("%s would do:\n  %s\n", filer, strings.Join(p.Steps, "\n  "))
-		}
-	}
-	t.printf("dry run at revision %d: %s would change, nothing was done\n", res.Revision, count(res.Changed, "document"))
 }

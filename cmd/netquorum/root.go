@@ -81,7 +81,7 @@ func (t *tool) command() *cobra.Command {
 	}
 	root.AddCommand(
 		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
-		t.applyCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
+		t.applyCommand(), t.planCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
 		t.statusCommand(), t.schemaCommand(), t.versionCommand(),
 	)

@@ -141,6 +141,7 @@ func (k *Kernel) Observe(ctx context.Context, looks ...netapply.Look) (netapply.
 	o := netapply.Observed{IPv6: !k.NoIPv6, AddressProtocol: !k.NoAddressProtocol}
 	for _, l := range k.sorted() {
 		c := l.ObservedLink
+		c.Carrier = c.Up
 		c.Options, c.Settings = maps.Clone(c.Options), maps.Clone(c.Settings)
 		c.Before, c.Tuning = maps.Clone(l.Before), l.show(looks)
 		o.Links = append(o.Links, c)
