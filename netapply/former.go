@@ -41,6 +41,11 @@ func former(have Observed, want Desired) Desired {
 		f.link(l.Name)
 	}
 	f.rest()
+	if have.Access != nil && len(have.Access.Strange) == 0 {
+		f.out.Access = have.Access
+	} else if have.Access != nil {
+		f.out.Access = want.Access // what somebody else did to it is not put back
+	}
 	return f.out
 }
 

@@ -13,6 +13,7 @@ import (
 //
 // The order of steps:
 //
+//  0. The rules of access policies, so that no address is here without them.
 //  1. Links are made and changed from the lowest layer up, each with everything
 //     that belongs to it before the next. What stands in the way (a link that
 //     must be made again, links on an interface that becomes a member) is
@@ -22,9 +23,11 @@ import (
 //     and its gateway's subnet, and a rule must not lead to an empty table.
 //  3. Only then what is no longer wanted goes, in the opposite order. An
 //     interface whose addresses change has the new ones before it loses the
-//     old, and a rule never points to a table that was emptied before.
+//     old, and a rule never points to a table that was emptied before. Last of
+//     all go the access rules of what went.
 func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
 	p := newPlanner(want, have)
+	p.guard()
 	for _, l := range want.Links {
 		p.link(l)
 	}
@@ -35,6 +38,7 @@ func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
 	p.delRoutes()
 	p.delAddresses()
 	p.delLinks()
+	p.unguard()
 	return p.steps, p.failures
 }
 
@@ -54,6 +58,7 @@ type planner struct {
 	addresses map[addressKey]ObservedAddress
 	routes    map[Route]bool
 	rules     map[Rule]bool
+	access    *Ruleset
 
 	// What there was at first, by link: a server may have a thousand addresses.
 	standing    map[string][]*ObservedLink // on a link; those made since are added
