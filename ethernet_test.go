@@ -158,7 +158,7 @@ spec:
         rx: false
     cpu:
       interrupts: 0-3
-      rps: 4-5,8
+      rps: "4-5,8"
       rpsFlows: 32768
       xps: "1"
       threadedNapi: false

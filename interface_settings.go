@@ -43,7 +43,7 @@ var InterfaceSettings = []InterfaceSetting{
 		func(i Interface) bool { return i.ethernet().Speed != 0 }},
 	{"ethernet.duplex", onPhysical, whyHardware, "ethtool -s duplex",
 		func(i Interface) bool { return i.ethernet().Duplex != "" }},
-	{"ethernet.offloads", Layers, "", "ethtool -K",
+	{"ethernet.offloads", []Layer{LayerPhysical, LayerBond, LayerVLAN, LayerFailover}, "the kernel gives an alias (a macvlan) the offloads of what it stands on, and ignores what it is told", "ethtool -K",
 		func(i Interface) bool { return len(i.ethernet().Offloads) > 0 }},
 	{"ethernet.rings", onPhysical, whyHardware, "ethtool -G",
 		func(i Interface) bool { return i.ethernet().Rings != nil }},
