@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,7 +15,9 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/monitor"
 	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/statistics"
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/store/bootcache"
 	"github.com/netquorum/netquorum/transport"
@@ -28,7 +29,9 @@ type Agent struct {
 	log      *slog.Logger
 	endpoint *transport.Endpoint
 	follower *follower
+	traffic  *traffic // nil when nothing counts
 	cache    *bootcache.Cache
+	monitor  *monitor.Monitor // nil when there is nothing to watch
 
 	// configuring is held by the one init or join that may be under way.
 	configuring sync.Mutex
@@ -73,7 +76,7 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.Kernel = kernel
+		cfg.Kernel, cfg.ownKernel = kernel, true
 		if cfg.Events == nil {
 			cfg.Events = netapply.Watch(ctx, cfg.Log)
 		}
@@ -89,6 +92,9 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	applier := &netapply.Applier{Kernel: cfg.Kernel, Announcer: netapply.NewAnnouncer(cfg.Log), Log: cfg.Log}
 	a.follower = newFollower(applier, cfg.Now, cfg.Log)
 	a.follower.goal = a.provisionalGoal
+	a.traffic = newTraffic(cfg, a.follower)
+	a.monitor = newMonitor(cfg)
+	a.follower.follows = a.watchFor
 	a.endpoint, err = transport.Listen(transport.Config{
 		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
 	})
@@ -107,6 +113,10 @@ func (a *Agent) close() {
 // run starts with what needs nothing else: the kernel as the boot cache has it,
 // and the local socket, so that a filer that cannot go on can still say why.
 func (a *Agent) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	defer func() { stop(); _ = g.Wait() }()
+	g.Go(func() error { return a.runMonitor(ctx) })
 	boot, err := a.bootFromCache(ctx)
 	if err != nil {
 		a.log.Error("this filer does not boot from its cache", "error", err)
@@ -116,9 +126,9 @@ func (a *Agent) run(ctx context.Context) error {
 		return err
 	}
 	server := api.NewServer(api.Options{Backend: backend{a}, Version: a.cfg.Version, Log: a.log, Metrics: metricsHandler(a)})
-	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.follower.Run(ctx, a.cfg.Events) })
 	g.Go(func() error { return server.Serve(ctx, socket) })
+	g.Go(func() error { return a.traffic.Run(ctx) })
 	g.Go(func() error { return a.live(ctx, boot) })
 	return g.Wait()
 }
@@ -185,7 +195,9 @@ func (a *Agent) resume(boot bootcache.Boot) (*member, error) {
 	// A filer that has lost its log has lost what it promised in it. Under its
 	// old id it could vote twice in one term, or help to forget what it had
 	// acknowledged; under a new one it does no harm.
-	if _, err := os.Stat(filepath.Join(a.cfg.storeDir(), "raft.db")); errors.Is(err, os.ErrNotExist) {
+	if there, err := store.Present(a.cfg.storeDir()); err != nil {
+		return nil, err
+	} else if !there {
 		a.log.Error("the log is missing: join this filer again", "identity", identity.Filer, "cluster", identity.Cluster)
 		a.become(nil, api.StateUnconfigured, fmt.Sprintf("the log in %s is missing: on another filer of %s run `netquorum token create --filer %s`, "+
 			"and join this filer again with that token", a.cfg.storeDir(), identity.Cluster, identity.Name))

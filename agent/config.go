@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/netquorum/netquorum/monitor"
 	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/statistics"
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/transport"
 )
@@ -45,14 +47,22 @@ type Config struct {
 	Kernel netapply.Kernel
 	// Features says what that kernel can do; probed when nil.
 	Features []netapply.Feature
+	// Traffic counts what virtual servers send and receive. When nil it is the
+	// kernel of this network namespace, and nothing if Kernel is given.
+	Traffic statistics.Kernel
 	// Events wake the agent when the kernel changed by itself; subscribed to
 	// when nil and Kernel is nil too.
 	Events <-chan struct{}
+	// Links is what the monitor watches: the kernel's links when nil and Kernel
+	// is nil too, and nothing when only Kernel is given.
+	Links monitor.Source
 	// Now is the clock of leases and proposals.
 	Now func() time.Time
 	// Fatal is called when the store cannot go on without doing harm. It
 	// should not return; the default logs and exits.
 	Fatal func(error)
+
+	ownKernel bool // Kernel was opened here
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -38,6 +38,8 @@ type follower struct {
 	goal  func() (goal, bool) // false while there is nothing to follow
 	now   func() time.Time
 	log   *slog.Logger
+	// follows is told of each goal after the pass for it.
+	follows func(goal)
 	// period is how often the whole kernel is compared without any reason,
 	// which catches what an event was lost for. retry is the first wait after a
 	// failure; it doubles up to the period.
@@ -62,7 +64,7 @@ func newFollower(apply *netapply.Applier, now func() time.Time, log *slog.Logger
 		apply: apply, now: now, log: log,
 		period: 30 * time.Second, retry: 500 * time.Millisecond,
 		wake: make(chan struct{}, 1), passed: make(chan struct{}),
-		goal: func() (goal, bool) { return goal{}, false },
+		goal: func() (goal, bool) { return goal{}, false }, follows: func(goal) {},
 	}
 }
 
@@ -135,6 +137,7 @@ func (f *follower) pass(ctx context.Context, g goal) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	f.follows(g)
 	var hosting []string
 	for h := range g.config.Hosted() {
 		if g.hosts(h.Key) {

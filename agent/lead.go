@@ -39,6 +39,8 @@ type report struct {
 	Filer string `json:"filer"`
 	// Settled is the newest revision that the filer's kernel follows.
 	Settled netquorum.Revision `json:"settled"`
+	// Aliases are those that do not carry what they should (N28).
+	Aliases map[netquorum.InterfaceName]failover.Health `json:"aliases,omitempty"`
 }
 
 // A leader has the duties of the filer that leads: it grants leases, places
@@ -66,6 +68,7 @@ type leader struct {
 	ledger  *failover.Ledger
 	ledgerT uint64 // the raft term of the ledger
 	settled map[string]netquorum.Revision
+	health  map[string]map[netquorum.InterfaceName]failover.Health
 	wake    chan struct{}
 }
 
@@ -94,9 +97,10 @@ func (l *leader) Report(ctx context.Context, r report) (failover.Grant, error) {
 	ledger.Grant(r.Filer, now)
 	l.reported(r.Filer, now)
 	l.mu.Lock()
-	changed := l.settled[r.Filer] < r.Settled
+	changed := l.settled[r.Filer] < r.Settled || !maps.Equal(l.health[r.Filer], r.Aliases)
 	if l.ledger == ledger {
 		l.settled[r.Filer] = max(l.settled[r.Filer], r.Settled)
+		l.health[r.Filer] = r.Aliases
 	}
 	l.mu.Unlock()
 	if changed {
@@ -125,6 +129,7 @@ func (l *leader) book() *failover.Ledger {
 	if l.ledger == nil || l.ledgerT != term {
 		l.ledger = failover.NewLedger(l.term, l.margin, l.now())
 		l.ledgerT, l.settled = term, map[string]netquorum.Revision{}
+		l.health = map[string]map[netquorum.InterfaceName]failover.Health{}
 	}
 	return l.ledger
 }
@@ -169,7 +174,7 @@ func (l *leader) look(before view) (view, bool) {
 	state := l.log.State()
 	term, _ := l.log.Leading()
 	v := view{term, state.Revision(), l.filers(ledger, state.Config())}
-	same := v.term == before.term && v.revision == before.revision && maps.Equal(v.standing, before.standing)
+	same := v.term == before.term && v.revision == before.revision && maps.EqualFunc(v.standing, before.standing, failover.Filer.Equal)
 	return v, !same
 }
 
@@ -179,11 +184,11 @@ func (l *leader) look(before view) (view, bool) {
 func (l *leader) filers(ledger *failover.Ledger, c netquorum.Config) map[string]failover.Filer {
 	now := l.now()
 	l.mu.Lock()
-	settled := maps.Clone(l.settled)
+	settled, health := maps.Clone(l.settled), maps.Clone(l.health)
 	l.mu.Unlock()
 	out := map[string]failover.Filer{}
 	add := func(name string) {
-		out[name] = failover.Filer{Standing: ledger.Standing(name, now), Settled: settled[name]}
+		out[name] = failover.Filer{Standing: ledger.Standing(name, now), Settled: settled[name], Aliases: health[name]}
 	}
 	for d := range c.All(netquorum.KindMember) {
 		add(d.Name)

@@ -36,6 +36,7 @@ const (
 // A member is this filer's part in a cluster, from the moment it has an
 // identity.
 type member struct {
+	agent     *Agent
 	name      string
 	id        netquorum.FilerID
 	cfg       Config
@@ -82,11 +83,11 @@ func (n network) Do(ctx context.Context, to netquorum.FilerID, path string, in, 
 // openMember opens the store and prepares everything that Run sets going.
 func (a *Agent) openMember(identity *transport.Identity, authority *transport.Authority, boot bootcache.Boot, found func(netquorum.Key) bool) (*member, error) {
 	m := &member{
-		name: identity.Name, id: identity.Filer, cfg: a.cfg,
+		agent: a, name: identity.Name, id: identity.Filer, cfg: a.cfg,
 		log: a.cfg.Log.With("filer", identity.Name), boot: boot, started: a.cfg.Now(), found: found,
 		features: features(a.cfg.Features), authority: authority,
 		endpoint: a.endpoint, client: a.endpoint.Client(),
-		kernel: a.cfg.Kernel, follower: a.follower,
+		kernel: a.cfg.Kernel, follower: a.follower, traffic: a.traffic,
 	}
 	m.identity.Store(identity)
 	m.guests.last = map[netquorum.FilerID]time.Time{}
@@ -128,7 +129,9 @@ func (m *member) Run(ctx context.Context) error {
 	m.follower.Follow(m.goal)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.lead.Run(ctx) })
-	g.Go(func() error { return m.reporter().Run(ctx) })
+	reporter := m.reporter()
+	g.Go(func() error { return reporter.Run(ctx) })
+	g.Go(func() error { return m.agent.healthChanges(ctx, reporter.Wake) })
 	g.Go(func() error { m.keeper.Run(ctx); return ctx.Err() })
 	g.Go(func() error { return m.watch(ctx) })
 	g.Go(func() error { return m.renewIdentity(ctx) })
@@ -145,8 +148,10 @@ func (m *member) handler() http.Handler {
 	mux.Handle("/store/", m.store.Handler())
 	mux.HandleFunc("POST "+pathReport, serve(m.lead.Report))
 	mux.HandleFunc("POST "+pathWait, serve(m.wait))
+	mux.HandleFunc("POST "+pathStatistics, serve(m.localStatistics))
 	mux.HandleFunc("POST "+pathPlan, serve(m.plan))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
+	m.agent.serveInterfaces(mux)
 	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
 	return mux
 }
@@ -254,10 +259,10 @@ func (m *member) watch(ctx context.Context) error {
 
 func (m *member) reporter() *reporter {
 	return &reporter{
-		lease: &m.lease, interval: m.cfg.report(), now: m.cfg.Now, log: m.log,
+		lease: &m.lease, interval: m.cfg.report(), wake: make(chan struct{}, 1), now: m.cfg.Now, log: m.log,
 		report: func() report {
 			o, _ := m.follower.Outcome()
-			return report{Filer: m.name, Settled: o.settled}
+			return report{Filer: m.name, Settled: o.settled, Aliases: aliasHealth(m.agent.monitored(), m.cfg.Now())}
 		},
 		send:    m.sendReport,
 		follows: func() netquorum.Revision { return m.store.State().Revision() },

@@ -19,6 +19,8 @@ type reporter struct {
 	// report makes the next report; send takes it to whoever leads now.
 	report func() report
 	send   func(ctx context.Context, r report) (failover.Grant, error)
+	// wake makes the next report come at once.
+	wake chan struct{}
 	// follows is the newest revision in this filer's state.
 	follows func() netquorum.Revision
 	// gained is called when the right to host begins, or its end moved so that
@@ -60,6 +62,15 @@ func (r *reporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
+		case <-r.wake:
 		}
+	}
+}
+
+// Wake asks for a report at once: something happened that the leader should know.
+func (r *reporter) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
 	}
 }

@@ -50,6 +50,7 @@ func (b backend) lonelyStatus(ctx context.Context, state api.LifeState, message 
 	for _, c := range self.BootCache {
 		self.Cached = max(self.Cached, c.Revision)
 	}
+	describe(&self, b.monitored())
 	out.Filers = []api.FilerStatus{self}
 	return out
 }
@@ -117,6 +118,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	}
 	config, _ := m.newest()
 	out.Links = links(ctx, m.kernel, config, m.name)
+	describe(&out, m.agent.monitored())
 	return selfAnswer{out, m.seen.all()}
 }
 

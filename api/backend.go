@@ -13,6 +13,8 @@ import (
 // with one of the refusal codes, the absence of a quorum wraps ErrNoQuorum, an
 // ended context wraps its cause. Any other error is answered as internal.
 type Backend interface {
+	StatisticsBackend
+	PresenceBackend
 	// Init forms a cluster of this filer alone. ErrConfigured when the filer
 	// is in a cluster already.
 	Init(ctx context.Context, r InitRequest) (MemberResult, error)
@@ -46,6 +48,8 @@ type Backend interface {
 	// Watch yields every change with a revision above from, for as long as ctx
 	// lives. It ends with ErrCompacted when from is older than what is kept.
 	Watch(ctx context.Context, from netquorum.Revision) iter.Seq2[Change, error]
+
+	MonitorBackend
 
 	// Status tells how the cluster is. It answers without a quorum too, with
 	// what this filer knows, and within two seconds: a filer that does not

@@ -56,6 +56,12 @@ var routes = []route{
 	{method: "GET", path: "/v1/status", summary: "How the cluster is", reply: Status{},
 		detail: "Answers without a quorum too, with what this filer knows.", handle: (*Server).getStatus},
 
+	{method: "GET", path: "/v1/statistics", summary: "What virtual servers sent and received", reply: Statistics{},
+		detail: "Asked of all filers: what a server did on a filer stays counted there when it moves. Answers without a quorum too.",
+		query:  []query{{name: "vserver", kind: "string", text: "Only this virtual server or service."}}, handle: (*Server).getStatistics},
+	{method: "GET", path: "/v1/presence/{name}", summary: "What a hosted virtual server is in this filer's kernel", reply: Presence{},
+		detail: "For programs on this filer that speak as the server. Refused with the code elsewhere when another filer hosts it.", handle: (*Server).getPresence},
+
 	{method: "POST", path: "/v1/init", summary: "Form a cluster of this filer alone", body: InitRequest{}, reply: MemberResult{}, handle: (*Server).postInit},
 	{method: "POST", path: "/v1/join", summary: "Make this filer a member of a cluster", body: JoinRequest{}, reply: MemberResult{}, handle: (*Server).postJoin},
 	{method: "GET", path: "/v1/tokens", summary: "List the one-time tokens, without their secrets", reply: []Token{}, handle: (*Server).getTokens},
@@ -95,6 +101,12 @@ var routes = []route{
 	{method: "GET", path: "/v1/watch", summary: "Changes as they are committed", reply: WatchEvent{}, replyTypes: []string{typeLines, typeEvents}, stream: true,
 		detail: "One JSON event a line, or server-sent events when the Accept header asks for text/event-stream.",
 		query:  []query{{name: "from", kind: "integer", text: "Begin after this revision; with what comes next when not given."}, queryDiff}, handle: (*Server).getWatch},
+
+	{method: "GET", path: "/v1/interfaces", summary: "The states of a filer's interfaces", reply: InterfaceReport{}, query: []query{queryFiler},
+		detail: "What the filer's monitor says of each group of links and its members. Answers without a quorum and before the filer is in a cluster.", handle: (*Server).getInterfaces},
+	{method: "GET", path: "/v1/interfaces/watch", summary: "Changes of a filer's interfaces", reply: InterfaceEvent{}, replyTypes: []string{typeLines, typeEvents}, stream: true,
+		detail: "One JSON event a line, or server-sent events when the Accept header asks for text/event-stream. The first has the whole report.",
+		query:  []query{queryFiler}, handle: (*Server).getInterfacesWatch},
 
 	{method: "GET", path: "/v1/schema", summary: "JSON Schema of the documents", reply: schema{}, replyTypes: []string{typeSchema}, handle: (*Server).getSchema},
 	{method: "GET", path: "/v1/openapi.json", summary: "This document", reply: schema{}, handle: (*Server).getOpenAPI},

@@ -73,6 +73,18 @@ type FilerStatus struct {
 	Features  []Feature         `json:"features,omitempty"`
 	Links     []InterfaceStatus `json:"interfaces,omitempty"`
 	Errors    []ObjectError     `json:"errors,omitempty"`
+	// Troubles are the interfaces that do not work, Findings what works less
+	// well than it looks. GET /v1/interfaces has the whole.
+	Troubles []InterfaceTrouble `json:"troubles,omitempty"`
+	Findings []InterfaceFinding `json:"findings,omitempty"`
+}
+
+// An InterfaceTrouble is an interface that does not work.
+type InterfaceTrouble struct {
+	Name   string     `json:"name"`
+	State  GroupState `json:"state"` // failed, offline
+	Reason string     `json:"reason"`
+	Since  time.Time  `json:"since"`
 }
 
 // A BootCopy is one file of a filer's boot cache.
@@ -136,4 +148,6 @@ type ServerStatus struct {
 	// its group lack.
 	Candidates []netquorum.Candidate `json:"candidates,omitempty"`
 	Addresses  []netip.Prefix        `json:"addresses,omitempty"`
+	// Traffic is what its host has counted; see GET /v1/statistics for more.
+	Traffic *ServerTraffic `json:"traffic,omitempty"`
 }

@@ -71,7 +71,7 @@ func (s *Server) watchFrom(ctx context.Context, r *http.Request) (netquorum.Revi
 	return from, err
 }
 
-func writeEvent(w http.ResponseWriter, e WatchEvent, sse bool) error {
+func writeEvent(w http.ResponseWriter, e any, sse bool) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/netquorum/netquorum"
@@ -25,14 +26,23 @@ type Filer struct {
 	Standing Standing
 	// Settled is the newest revision that the filer's kernel follows.
 	Settled netquorum.Revision
+	// Aliases are those that do not carry what they should; the others do.
+	Aliases map[netquorum.InterfaceName]Health
+}
+
+// Equal reports whether two filers are the same to placement.
+func (f Filer) Equal(o Filer) bool {
+	return f.Standing == o.Standing && f.Settled == o.Settled && maps.Equal(f.Aliases, o.Aliases)
 }
 
 // Place returns the placements to change, in the order to commit them: what
 // comes first in Config.Hosted (vs_mgmt) comes first here. Placements that no
 // virtual server or service owns any more are returned in orphans.
 //
-// A server stays where it is while that filer is live and has every alias. It
-// leaves a live filer in two steps, so that two filers never answer for it at
+// A server stays where it is while that filer is live and has every alias, and
+// while its aliases there work or those of every other filer have failed too: a
+// fault that all filers see is no reason to move, and a filer that recovered is
+// no reason to come back. It leaves a live filer in two steps, so that two filers never answer for it at
 // once: a placement without a filer that names the one being left, and, when
 // that filer has followed it (or is gone), one that names the new host.
 func Place(c netquorum.Config, filers map[string]Filer) (changes []netquorum.Document, orphans []netquorum.Key) {
@@ -44,7 +54,7 @@ func Place(c netquorum.Config, filers map[string]Filer) (changes []netquorum.Doc
 		if exists {
 			now = *doc.Spec.(*netquorum.Placement)
 		}
-		next := place(now, doc.Revision, c.Candidates(h), filers)
+		next := place(now, doc.Revision, c.Candidates(h), h.Aliases(), filers)
 		if !exists || next != now {
 			next.Epoch = now.Epoch + 1
 			changes = append(changes, netquorum.Document{Kind: netquorum.KindPlacement, Name: h.Key.Name, Spec: &next})
@@ -59,16 +69,18 @@ func Place(c netquorum.Config, filers map[string]Filer) (changes []netquorum.Doc
 }
 
 // place decides for one server; the epoch is the caller's.
-func place(now netquorum.Placement, at netquorum.Revision, candidates []netquorum.Candidate, filers map[string]Filer) netquorum.Placement {
+func place(now netquorum.Placement, at netquorum.Revision, candidates []netquorum.Candidate, aliases []netquorum.InterfaceName, filers map[string]Filer) netquorum.Placement {
 	eligible := func(name string) bool {
 		return slices.ContainsFunc(candidates, func(c netquorum.Candidate) bool { return c.Filer == name && len(c.Missing) == 0 })
 	}
+	chosen, health, found := best(candidates, aliases, filers)
 	if now.Filer != "" {
 		switch filers[now.Filer].Standing {
 		case Doubtful:
 			return now
 		case Live:
-			if eligible(now.Filer) {
+			lost := filers[now.Filer].health(aliases) == Failed && found && health < Failed
+			if eligible(now.Filer) && !lost {
 				return now
 			}
 			return netquorum.Placement{Leaving: now.Filer, Epoch: now.Epoch}
@@ -80,10 +92,8 @@ func place(now netquorum.Placement, at netquorum.Revision, candidates []netquoru
 			return now
 		}
 	}
-	for _, c := range candidates {
-		if len(c.Missing) == 0 && filers[c.Filer].Standing == Live {
-			return netquorum.Placement{Filer: c.Filer, Epoch: now.Epoch}
-		}
+	if found {
+		return netquorum.Placement{Filer: chosen, Epoch: now.Epoch}
 	}
 	// Nobody can host it. A host that is gone is not named any longer, so that
 	// it asks for nothing when it comes back before the leader has decided.

@@ -11,7 +11,7 @@ import (
 func TestPlaceOneServer(t *testing.T) {
 	all := []netquorum.Candidate{{Filer: "f1"}, {Filer: "f2"}, {Filer: "f3"}}
 	live, gone, doubt := Filer{Standing: Live}, Filer{Standing: Gone}, Filer{Standing: Doubtful}
-	settled := func(r netquorum.Revision) Filer { return Filer{Live, r} }
+	settled := func(r netquorum.Revision) Filer { return Filer{Standing: Live, Settled: r} }
 	on := func(f string) netquorum.Placement { return netquorum.Placement{Filer: f, Epoch: 4} }
 	left := func(f string) netquorum.Placement { return netquorum.Placement{Leaving: f, Epoch: 4} }
 	lacks := func(f string) []netquorum.Candidate {
@@ -47,7 +47,7 @@ func TestPlaceOneServer(t *testing.T) {
 		{"the new host waits while the old one is in doubt", left("f1"), lacks("f1"), map[string]Filer{"f1": doubt, "f2": live}, left("f1")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := place(test.now, 7, test.candidates, test.filers)
+			got := place(test.now, 7, test.candidates, nil, test.filers)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -36,6 +36,10 @@ type Backend struct {
 	noQuorum bool
 	laggards []string // filers that never apply or cache anything
 	status   *api.Status
+
+	statistics api.Statistics
+	present    []api.Presence
+	monitors monitors
 }
 
 // LoseQuorum makes writes and linearizable reads fail until it is called again
