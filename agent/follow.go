@@ -47,6 +47,11 @@ type follower struct {
 
 	wake chan struct{}
 
+	// followed is the goal that the kernel was last made to match, refused one
+	// that it did not take. Only Run's goroutine uses them.
+	followed *goal
+	refused  *rejection
+
 	mu      sync.Mutex
 	settled netquorum.Revision
 	// inertFrom..inertTo are revisions between which nothing concerns the kernel.
@@ -129,11 +134,7 @@ func (f *follower) Follow(get func() (goal, bool)) {
 
 // pass makes the kernel match one goal and reports whether all of it worked.
 func (f *follower) pass(ctx context.Context, g goal) bool {
-	want, err := netapply.Want(g.config, g.filer, g.hosts)
-	var report netapply.Report
-	if err == nil {
-		report, err = f.apply.Apply(ctx, want)
-	}
+	report, err := f.follow(ctx, g)
 	if ctx.Err() != nil {
 		return false
 	}
