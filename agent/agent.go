@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -76,7 +77,13 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := kernel.RememberIn(filepath.Join(cfg.DataDir, "settings-before.json")); err != nil {
+			cfg.Log.Warn("settings that are taken out of the configuration may stay", "error", err)
+		}
 		cfg.Kernel, cfg.ownKernel = kernel, true
+		if cfg.Traffic == nil {
+			cfg.Traffic = statistics.Netlink{}
+		}
 		if cfg.Events == nil {
 			cfg.Events = netapply.Watch(ctx, cfg.Log)
 		}

@@ -87,7 +87,7 @@ func (a *Agent) openMember(identity *transport.Identity, authority *transport.Au
 		log: a.cfg.Log.With("filer", identity.Name), boot: boot, started: a.cfg.Now(), found: found,
 		features: features(a.cfg.Features), authority: authority,
 		endpoint: a.endpoint, client: a.endpoint.Client(),
-		kernel: a.cfg.Kernel, follower: a.follower, traffic: a.traffic,
+		kernel: a.cfg.Kernel, follower: a.follower,
 	}
 	m.identity.Store(identity)
 	m.guests.last = map[netquorum.FilerID]time.Time{}

@@ -25,6 +25,7 @@ func metricsHandler(a *Agent) http.Handler {
 		return prometheus.NewDesc("netquorum_"+name, help, labels, nil)
 	}
 	r := prometheus.NewRegistry()
+	r.MustRegister(newTrafficMetrics(a, desc))
 	r.MustRegister(&metrics{
 		agent:     a,
 		leads:     desc("leader", "1 on the filer that leads."),

@@ -67,6 +67,8 @@ func appliedOf(o outcome) netquorum.Revision {
 type selfAnswer struct {
 	api.FilerStatus
 	Heard map[string]time.Time `json:"heard,omitempty"`
+	// Traffic is that of the servers it hosts, by their folded keys.
+	Traffic map[string]api.ServerTraffic `json:"traffic,omitempty"`
 }
 
 // sightings are when filers were last heard of. The zero value is ready to use.
@@ -119,7 +121,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	config, _ := m.newest()
 	out.Links = links(ctx, m.kernel, config, m.name)
 	describe(&out, m.agent.monitored())
-	return selfAnswer{out, m.seen.all()}
+	return selfAnswer{out, m.seen.all(), m.agent.traffic.summary(ctx, config, m.name)}
 }
 
 func role(s store.Status, id netquorum.FilerID) api.Role {
@@ -224,6 +226,9 @@ func serverStatus(c netquorum.Config, h netquorum.Hosted, filers map[string]self
 		out.State = "moving"
 		if f, ok := filers[p.Filer]; ok && serves(f.FilerStatus, h) {
 			out.State = "serving"
+		}
+		if t, ok := filers[p.Filer].Traffic[h.Key.Fold().String()]; ok {
+			out.Traffic = &t
 		}
 	case p.Leaving != "":
 		out.State = "moving"

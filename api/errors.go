@@ -32,6 +32,7 @@ const (
 	ErrToken         Code = "token"         // unknown, used, expired or for another filer
 	ErrCompacted     Code = "compacted"     // the revision is older than what is kept
 	ErrDenied        Code = "denied"
+	ErrElsewhere     Code = "elsewhere" // another filer hosts the server; the message says which
 )
 
 // The rest are failures of the request or of the machinery.
@@ -77,6 +78,7 @@ var kinds = map[Code]struct {
 	ErrToken:          {http.StatusForbidden, ExitRefused, "the token is not good for this"},
 	ErrCompacted:      {http.StatusGone, ExitRefused, "the revision is older than the history that is kept"},
 	ErrDenied:         {http.StatusForbidden, ExitRefused, "not allowed"},
+	ErrElsewhere:      {http.StatusMisdirectedRequest, ExitRefused, "not on this filer"},
 	ErrUsage:          {http.StatusBadRequest, ExitUsage, "bad request"},
 	ErrUnreachable:    {http.StatusBadGateway, ExitUnreachable, "unreachable"},
 	ErrNoQuorum:       {http.StatusServiceUnavailable, ExitUnreachable, "no quorum"},

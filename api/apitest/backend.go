@@ -39,7 +39,7 @@ type Backend struct {
 
 	statistics api.Statistics
 	present    []api.Presence
-	monitors monitors
+	monitors   monitors
 }
 
 // LoseQuorum makes writes and linearizable reads fail until it is called again

@@ -154,7 +154,7 @@ func (t *tool) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(t.err, "%s: interrupted\n", name)
 	case e.Code == api.ErrUsage:
 		fmt.Fprintf(t.err, "%s: %s\nSee \"%s --help\".\n", name, e, name)
-	case e.Code == api.ErrNotFound || e.Code == api.ErrCompacted || !e.Code.Refusal():
+	case e.Code == api.ErrNotFound || e.Code == api.ErrCompacted || e.Code == api.ErrElsewhere || !e.Code.Refusal():
 		fmt.Fprintf(t.err, "%s: %s\n", name, e)
 	case len(lines) > 1:
 		fmt.Fprintf(t.err, "%s: refused, nothing was changed: %d problems\n  %s\n", name, len(lines), strings.Join(lines, "\n  "))
