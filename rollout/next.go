@@ -264,7 +264,7 @@ func (n *next) applying(s *netquorum.RolloutStep) Decision {
 		case Reverted:
 			return n.stop(s, f.Attempt.Reason)
 		case Interrupted:
-			if s.Attempt < maxAttempts {
+			if s.Attempt < maxAttempts || n.r.Reverting {
 				return n.attempt(s)
 			}
 			return n.stop(s, fmt.Sprintf("it was restarted in each of %d attempts", s.Attempt))
