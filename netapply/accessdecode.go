@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -49,19 +50,23 @@ func decodeAccess(t *nftables.Table, chains []*nftables.Chain, rules map[string]
 	if !hooked {
 		strange("the chain %s is missing or hooked otherwise", inputChain)
 	}
-	var names []string
+	known := map[string]bool{}
+	for _, s := range accessSets(t) {
+		known[s.Name] = true
+	}
 	for _, s := range sets {
-		names = append(names, s.Name)
+		if !known[s.Name] {
+			strange("set %s is not netquorum's", s.Name)
+		}
+		delete(known, s.Name)
 		for _, e := range elements[s.Name] {
 			if !r.take(s.Name, e) {
 				strange("set %s: element %x is not netquorum's", s.Name, e.Key)
 			}
 		}
 	}
-	for _, s := range accessSets(t) {
-		if !slices.Contains(names, s.Name) {
-			strange("set %s is missing", s.Name)
-		}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		strange("set %s is missing", name)
 	}
 	r.sort()
 	return r

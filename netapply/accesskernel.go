@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -73,6 +74,22 @@ func generation() (uint32, error) {
 		}
 	}
 	return 0, errors.New("the kernel does not tell the generation of its rulesets")
+}
+
+// hasNftables reports whether there can be a table at all.
+func hasNftables() bool {
+	_, err := generation()
+	return err == nil
+}
+
+// aboutAccess tells whether an event is about our table: other programs may
+// change theirs many times a second. In every message of nftables the first
+// attribute is the name of the table, except in those that end a transaction.
+func aboutAccess(m syscall.NetlinkMessage) bool {
+	for a, err := range attributes(m.Data[min(4, len(m.Data)):]) {
+		return err == nil && a.kind == unix.NFTA_TABLE_NAME && a.text() == AccessTable
+	}
+	return false
 }
 
 // readAccess reads our table.

@@ -2,6 +2,7 @@ package netapply
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,65 +22,75 @@ type SetAccess struct{ Old, New *Ruleset }
 // Object implements Step.
 func (s SetAccess) Object() string { return accessObject }
 
-// maxAccessWords is how many statements a step's text has at most: a server may
-// have a thousand addresses.
-const maxAccessWords = 12
+// maxAccessWords is how many lines of a chain, and how many elements of a set, a
+// step's text has: a server may have a thousand addresses.
+const maxAccessWords = 4
 
 // String prints the difference in nft's words, as far as a line takes it.
-func (s SetAccess) String() string {
-	all := s.Lines()
-	if more := len(all) - maxAccessWords; more > 0 {
-		all = append(all[:maxAccessWords], fmt.Sprintf("and %d more", more))
-	}
-	return "nft " + strings.Join(all, "; ")
-}
+func (s SetAccess) String() string { return "nft " + strings.Join(s.words(maxAccessWords), "; ") }
 
 // Lines prints the whole difference.
-func (s SetAccess) Lines() []string {
+func (s SetAccess) Lines() []string { return s.words(math.MaxInt) }
+
+func (s SetAccess) words(limit int) []string {
 	if s.New == nil {
 		return []string{"delete " + accessObject}
 	}
 	var all []string
-	if s.Old == nil {
+	var was []statement
+	switch {
+	case s.Old == nil:
 		all = append(all, "add "+accessObject)
+	case len(s.Old.Strange) > 0:
+		all = append(all, "flush "+accessObject)
+	default:
+		was = s.Old.statements()
 	}
-	var was []string
-	if s.Old != nil {
-		was = s.Old.words()
-		if len(s.Old.Strange) > 0 {
-			all = append(all, "flush "+accessObject)
-			was = nil
+	now := s.New.statements()
+	for _, st := range grouped(without(now, was)) {
+		all = append(all, "add "+st.text(limit))
+	}
+	gone := grouped(without(was, now))
+	slices.Reverse(gone) // chains go after what leads to them
+	for _, st := range gone {
+		if st.chain {
+			all = append(all, "delete "+st.head)
+		} else {
+			all = append(all, "delete "+st.text(limit))
 		}
 	}
-	now := s.New.words()
-	for _, w := range without(now, was) {
-		all = append(all, "add "+w)
-	}
-	gone := without(was, now)
-	slices.Reverse(gone) // chains go after what leads to them
-	for _, w := range gone {
-		all = append(all, "delete "+w)
+	for _, strange := range s.New.Strange {
+		all = append(all, "# "+strange)
 	}
 	return all
 }
 
-// without returns the lines of a that are not in b.
-func without(a, b []string) []string {
-	in := make(map[string]bool, len(b))
-	for _, w := range b {
-		in[w] = true
-	}
-	return slices.DeleteFunc(slices.Clone(a), func(w string) bool { return in[w] })
+// A statement makes one chain, or adds elements to one set.
+type statement struct {
+	head  string
+	body  []string
+	chain bool
 }
 
-// words prints the ruleset as the statements that would make it.
-func (r *Ruleset) words() []string {
-	var out []string
+func (s statement) text(limit int) string {
+	body, between := s.body, ", "
+	if s.chain {
+		between = "; "
+	}
+	if more := len(body) - limit; more > 0 {
+		body = append(slices.Clone(body[:limit]), fmt.Sprintf("and %d more", more))
+	}
+	return s.head + " { " + strings.Join(body, between) + " }"
+}
+
+// statements are what would make the ruleset, one element in each.
+func (r *Ruleset) statements() []statement {
+	var out []statement
 	for _, c := range r.Chains {
-		out = append(out, fmt.Sprintf("chain inet %s %s { %s }", AccessTable, c.Name, strings.Join(c.words(), "; ")))
+		out = append(out, statement{"chain inet " + AccessTable + " " + c.Name, c.words(), true})
 	}
 	element := func(set, text string) {
-		out = append(out, fmt.Sprintf("element inet %s %s { %s }", AccessTable, set, text))
+		out = append(out, statement{head: "element inet " + AccessTable + " " + set, body: []string{text}})
 	}
 	for _, a := range r.Absent {
 		element(setFor("absent", a), a.String())
@@ -93,7 +104,30 @@ func (r *Ruleset) words() []string {
 	for _, g := range r.Links {
 		element("links", g.Link+" : goto "+g.Chain)
 	}
-	return append(out, r.Strange...)
+	return out
+}
+
+// without returns the statements of a that are not in b.
+func without(a, b []statement) []statement {
+	in := make(map[string]bool, len(b))
+	for _, s := range b {
+		in[s.text(math.MaxInt)] = true
+	}
+	return slices.DeleteFunc(a, func(s statement) bool { return in[s.text(math.MaxInt)] })
+}
+
+// grouped joins the elements of each set.
+func grouped(list []statement) []statement {
+	var out []statement
+	for _, s := range list {
+		i := slices.IndexFunc(out, func(o statement) bool { return o.head == s.head })
+		if i < 0 {
+			out = append(out, s)
+			continue
+		}
+		out[i].body = append(out[i].body, s.body...)
+	}
+	return out
 }
 
 // setFor is the set for addresses of a family.
@@ -135,8 +169,8 @@ func (l Line) String() string {
 		b = append(b, "ip6 saddr", l.From.String())
 	}
 	if l.Protocol != 0 {
-		b = append(b, strings.TrimPrefix(netquorum.Ports{Protocol: protocolNames[l.Protocol], Low: l.Low, High: l.High}.String(), protocolNames[l.Protocol]+"/"))
-		b[len(b)-1] = protocolNames[l.Protocol] + " dport " + b[len(b)-1]
+		ports := netquorum.Ports{Protocol: protocolNames[l.Protocol], Low: l.Low, High: l.High}
+		b = append(b, strings.Replace(ports.String(), "/", " dport ", 1))
 	}
 	b = append(b, l.Verdict.String())
 	if l.Note != "" {

@@ -3,6 +3,9 @@ package netapply
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -27,16 +30,28 @@ const (
 	minResubscribe, maxResubscribe = 10 * time.Millisecond, 5 * time.Second
 )
 
-// Watch sends on the channel soon after links, addresses, routes or rules of
-// the kernel changed, whoever changed them; many changes make one wake-up. An
+// Watch sends on the channel soon after links, addresses, routes, rules or our
+// packet filter changed in the kernel, whoever changed them; many changes make one wake-up. An
 // event is only a hint to look at the whole state: when events were lost there
 // is a wake-up, too. The subscription exists when Watch returns, so that what
 // is listed afterwards is not missed. The channel is closed when the context
 // ends.
 func Watch(ctx context.Context, log *slog.Logger) <-chan struct{} {
-	w := watcher{ctx: ctx, log: log, raw: make(chan struct{}, 1), out: make(chan struct{}, 1)}
+	w := watcher{ctx: ctx, log: log, raw: make(chan struct{}, 1), out: make(chan struct{}, 1),
+		protocol: unix.NETLINK_ROUTE, groups: watchGroups}
+	filter := w
+	filter.protocol, filter.groups, filter.matters = unix.NETLINK_NETFILTER, []uint{unix.NFNLGRP_NFTABLES}, aboutAccess
+	var readers sync.WaitGroup
 	s := w.subscribe(watchBuffer)
-	go w.read(s)
+	readers.Go(func() { w.read(s) })
+	if hasNftables() {
+		s := filter.subscribe(watchBuffer)
+		readers.Go(func() { filter.read(s) })
+	}
+	go func() {
+		readers.Wait()
+		close(w.raw)
+	}()
 	go w.forward()
 	return w.out
 }
@@ -44,13 +59,17 @@ func Watch(ctx context.Context, log *slog.Logger) <-chan struct{} {
 type watcher struct {
 	ctx context.Context
 	log *slog.Logger
-	raw chan struct{} // from the reader
+	raw chan struct{} // from the readers
 	out chan struct{} // to the caller
+
+	protocol int
+	groups   []uint
+	matters  func(syscall.NetlinkMessage) bool // nil: every message does
 }
 
 // subscribe returns nil when it fails.
 func (w watcher) subscribe(buffer int) *nl.NetlinkSocket {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, watchGroups...)
+	s, err := nl.Subscribe(w.protocol, w.groups...)
 	if err != nil {
 		w.warn("cannot watch the kernel's network state", err)
 		return nil
@@ -65,7 +84,6 @@ func (w watcher) subscribe(buffer int) *nl.NetlinkSocket {
 // a message that it had to drop by an error; then, as after any other error, it
 // subscribes anew and wakes the caller, who lists everything again.
 func (w watcher) read(s *nl.NetlinkSocket) {
-	defer close(w.raw)
 	buffer, pause := watchBuffer, minResubscribe
 	for {
 		if s != nil {
@@ -95,14 +113,17 @@ func (w watcher) receive(s *nl.NetlinkSocket) (worked bool) {
 		}
 	}()
 	for {
-		if _, _, err := s.Receive(); err != nil {
+		list, _, err := s.Receive()
+		if err != nil {
 			if w.ctx.Err() == nil {
 				w.warn("lost events of the kernel's network state, looking at all of it again", err)
 			}
 			return worked
 		}
 		worked = true
-		wake(w.raw)
+		if w.matters == nil || slices.ContainsFunc(list, w.matters) {
+			wake(w.raw)
+		}
 	}
 }
 
