@@ -113,7 +113,7 @@ func without(a, b []statement) []statement {
 	for _, s := range b {
 		in[s.text(math.MaxInt)] = true
 	}
-	return slices.DeleteFunc(a, func(s statement) bool { return in[s.text(math.MaxInt)] })
+	return slices.DeleteFunc(slices.Clone(a), func(s statement) bool { return in[s.text(math.MaxInt)] })
 }
 
 // grouped joins the elements of each set.

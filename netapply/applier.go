@@ -163,7 +163,7 @@ func (b brokenLinks) stops(s Step) error {
 
 // execute carries out the steps and returns why some failed. One that fails
 // stops those that need its link, and no others. The kernel gets as many steps
-// at once as have no link to be made among them.
+// at once as have none among them that others wait for.
 func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[string]error, error) {
 	failed := map[string]error{}
 	broken := brokenLinks{}
@@ -172,7 +172,7 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 			return nil, err
 		}
 		n := 1
-		for n < len(steps) && !makesLink(steps[n-1]) && !makesLink(steps[n]) {
+		for n < len(steps) && !alone(steps[n-1]) && !alone(steps[n]) {
 			n++
 		}
 		now := make([]Step, 0, n)
@@ -198,9 +198,13 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 	return failed, nil
 }
 
-func makesLink(s Step) bool {
-	_, ok := s.(AddLink)
-	return ok
+// alone reports whether other steps wait for what becomes of this one.
+func alone(s Step) bool {
+	switch s.(type) {
+	case AddLink, SetAccess:
+		return true
+	}
+	return false
 }
 
 func (a *Applier) log(s Step, err error) {
