@@ -78,9 +78,10 @@ func interfaceEvent(e monitor.Event) api.InterfaceEvent {
 
 // troubles are the interfaces that do not work, for status: who asks how the
 // cluster is wants to hear of these without asking for each filer's interfaces.
+// What fails because of the interface below it is left out.
 func troubles(s monitor.Snapshot) (out []api.InterfaceTrouble) {
 	for _, i := range s.Interfaces {
-		if i.State.Works() {
+		if i.State.Works() || i.Below != "" && !s.Interface(i.Below).State.Works() {
 			continue
 		}
 		out = append(out, api.InterfaceTrouble{Name: i.Name, State: api.GroupState(i.State), Reason: i.Reason, Since: i.Since.UTC()})

@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 //	backend quorum on|off takes the quorum away or gives it back
 //	backend lag FILER     makes a filer never apply anything
 //	backend report FILE   makes status answer with the JSON of the file
+//	backend monitor FILE  makes a filer's monitor say the JSON of the file
+//	backend happen FILE   makes all monitors tell of the event of the file
 //	exits N ARGS...       runs netquorum and checks its exit code
 //	waitfile FILE TEXT    waits until the file has the text
 func TestStories(t *testing.T) {
@@ -84,7 +86,7 @@ func startDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 	b := ts.Value("backend").(*apitest.Backend)
 	if len(args) != 2 {
-		ts.Fatalf("usage: backend quorum|lag|report VALUE")
+		ts.Fatalf("usage: backend quorum|lag|report|monitor|happen VALUE")
 	}
 	switch args[0] {
 	case "quorum":
@@ -95,6 +97,14 @@ func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 		var st api.Status
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &st))
 		b.Report(st)
+	case "monitor":
+		var r api.InterfaceReport
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &r))
+		b.Monitor(r)
+	case "happen":
+		var e api.InterfaceEvent
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &e))
+		b.Happen(e)
 	default:
 		ts.Fatalf("backend cannot %s", args[0])
 	}

@@ -116,6 +116,15 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 			lines = append(lines, fmt.Sprintf("%s: %s: %s (since %s)", f.Name, e.Object, e.Message, ago(&since, now)))
 		}
 	}
+	for _, f := range st.Filers {
+		for _, x := range f.Troubles {
+			since := x.Since
+			lines = append(lines, fmt.Sprintf("%s: %s is %s: %s (since %s)", f.Name, x.Name, x.State, x.Reason, ago(&since, now)))
+		}
+		for _, x := range f.Findings {
+			lines = append(lines, f.Name+": "+findingLine(x))
+		}
+	}
 	for _, finding := range st.Findings {
 		lines = append(lines, fmt.Sprintf("%s: %s [%s]", finding.Document, finding.Message, finding.Code))
 	}
