@@ -97,6 +97,9 @@ func (s *State) execute(t *Transaction, size int) Result {
 		refused.Refusal = refuseFor(RefusedInvalid, problems)
 		return refused
 	}
+	if refused.Refusal = s.checkRollout(t, change, config); refused.Refusal != nil {
+		return refused
+	}
 	p, err := newPast(change)
 	if err != nil {
 		refused.Refusal = refuse(RefusedInvalid, "%v", err)

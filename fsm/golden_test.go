@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ func everything() []Transaction {
 		cluster(50), group(), filer("filer1"), server("web"), record("note", `{"a":[1,2]}`), record("empty", ""),
 		document("out", &netquorum.Routes{VRF: true}), document("log", &netquorum.Service{Group: "main"}),
 		member("filer1", "7f2c"), placement("web", "filer1"), document("t1", &netquorum.Token{Key: []byte{1, 2, 3}, Expires: 99}),
+		document("rollout-1", &netquorum.Rollout{Phase: netquorum.RolloutDone, Revision: 7, Timeout: 15000, Cached: []string{"filer1"}, Failure: "f: no",
+			Before: []json.RawMessage{json.RawMessage(`{"kind":"Service","name":"log","spec":{}}`)},
+			Steps:  []netquorum.RolloutStep{{Filer: "filer1", State: netquorum.StepFailed, Attempt: 2, Interrupts: true, Servers: []string{"web"}, Reason: "no"}}}),
 	).bySystem()
 	all.ID, all.Actor, all.Trace, all.Time, all.Level = "4f1c-1", "ada@filer1", 1<<40, 1_700_000_000_123, 1
 	all.Puts[0].MustNotExist = true

@@ -18,6 +18,8 @@ const (
 	RefusedMachineKind   RefusalCode = "machine-kind"   // only the cluster itself writes the kind
 	RefusedTooLarge      RefusalCode = "too-large"      // the transaction does not fit a log entry
 	RefusedFeatureLevel  RefusalCode = "feature-level"  // the transaction needs a newer version
+	RefusedRollout       RefusalCode = "rollout-open"   // it would come in the way of the open rollout
+	RefusedGuarded       RefusalCode = "guarded"        // it needs a rollout and brings none
 )
 
 // A Refusal is the answer to a transaction that broke a rule or a precondition.

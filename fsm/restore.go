@@ -14,6 +14,9 @@ const maxRestoreBodies = 1 << 20
 //
 // Unlike Apply it happens on one filer, whose state then replaces everyone's.
 func FromDocuments(prev *State, docs []netquorum.Document, actor string, time int64) (*State, *Refusal) {
+	if doc, r, ok := prev.config.Rollout(); ok && r.Open() {
+		return nil, refuse(RefusedRollout, "%s is open (%s); confirm, resume or revert it before a restore", doc.Name, r.Phase)
+	}
 	revision := prev.revision + 1
 	all := make([]netquorum.Document, 0, len(docs)+16)
 	var c conditions

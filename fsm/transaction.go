@@ -5,7 +5,7 @@ import "github.com/netquorum/netquorum"
 // Level is the feature level of this version: the newest meaning of log entries
 // that it knows. It grows when an older version could not apply what a newer
 // one writes.
-const Level = 1
+const Level = 2
 
 // Bounds of one transaction. A raft entry should stay below 512 KiB, or
 // heartbeats queue behind it.

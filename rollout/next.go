@@ -159,7 +159,7 @@ func (n *next) filers() Decision {
 	for i := range n.r.Steps {
 		s := &n.r.Steps[i]
 		switch {
-		case s.State == netquorum.StepDone:
+		case s.State == netquorum.StepDone, !slices.Contains(n.all, s.Filer): // or has left the cluster
 			done++
 		case !n.live(s.Filer):
 			why = s.Filer + " is away, and changes when it is back"
