@@ -83,7 +83,7 @@ func (t *tool) command() *cobra.Command {
 		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
 		t.applyCommand(), t.planCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
-		t.statusCommand(), t.interfaceCommand(), t.schemaCommand(), t.versionCommand(),
+		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.schemaCommand(), t.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()

@@ -63,12 +63,8 @@ func (t *tool) showStatus(st api.Status, now time.Time) error {
 		return err
 	}
 	if len(st.Servers) > 0 {
-		servers := newTable("SERVER", "GROUP", "HOST", "EPOCH", "STATE", "ADDRESSES")
-		for _, s := range st.Servers {
-			servers.row(s.Name, s.Group, s.Host, fmt.Sprint(s.Epoch), s.State, prefixes(s.Addresses))
-		}
 		t.printf("\n")
-		if err := servers.write(t.out); err != nil {
+		if err := serverTable(st.Servers).write(t.out); err != nil {
 			return err
 		}
 	}
