@@ -139,6 +139,10 @@ func (g *generator) operation(rt route) map[string]any {
 	code := http.StatusNoContent
 	if rt.reply != nil {
 		done["content"] = g.content(rt.reply, rt.replyTypes, false)
+		if rt.alternative != nil {
+			one, other := done["content"].(map[string]any)[typeJSON].(map[string]any), g.content(rt.alternative, nil, false)[typeJSON].(map[string]any)
+			done["content"] = map[string]any{typeJSON: map[string]any{"schema": map[string]any{"anyOf": []any{one["schema"], other["schema"]}}}}
+		}
 		code = http.StatusOK
 	}
 	op["responses"] = map[string]any{fmt.Sprint(code): done, "default": map[string]any{"$ref": "#/components/responses/Problem"}}

@@ -65,6 +65,12 @@ func (s *Server) getDocument(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return Refuse(ErrNotFound, fmt.Sprintf("there is no %s at revision %d", key, snap.Revision), nil)
 	}
+	switch whole, err := boolParam(r, "effective"); {
+	case err != nil:
+		return err
+	case whole:
+		return effective(w, snap, d)
+	}
 	return answer(w, withoutSecrets(d))
 }
 

@@ -18,6 +18,7 @@ type route struct {
 	// body and reply are values of the types that go over the wire; nil for
 	// none.
 	body, reply any
+	alternative any      // comes instead of reply when a query parameter asks for it
 	bodyTypes   []string // application/json when empty
 	replyTypes  []string // application/json when empty
 	// stream marks an answer without an end, to which no timeout applies.
@@ -78,8 +79,9 @@ var routes = []route{
 			queryConsistency}, handle: (*Server).getDocuments},
 	{method: "GET", path: "/v1/documents/{kind}", summary: "List the documents of one kind", reply: DocumentList{},
 		query: []query{queryConsistency}, handle: (*Server).getKind},
-	{method: "GET", path: "/v1/documents/{kind}/{name...}", summary: "Read one document", reply: netquorum.Document{},
-		query: []query{queryConsistency}, handle: (*Server).getDocument},
+	{method: "GET", path: "/v1/documents/{kind}/{name...}", summary: "Read one document", reply: netquorum.Document{}, alternative: EffectiveDocument{},
+		query: []query{queryConsistency, {name: "effective", kind: "boolean",
+			text: "Answer with what holds for the document, with what it inherits and from where."}}, handle: (*Server).getDocument},
 	{method: "PUT", path: "/v1/documents/{kind}/{name...}", summary: "Create one document or replace it whole", body: netquorum.Document{}, reply: ApplyResult{},
 		bodyTypes: []string{typeJSON, typeYAML},
 		query: []query{queryIfRevision, {name: "mustNotExist", kind: "boolean", text: "Refuse when the document exists."},
