@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/store/wal"
 )
 
 // mustBeDamaged checks an error that names a file and what to do.
@@ -64,7 +65,33 @@ func soundBolt(t testing.TB, entries int) []byte {
 	return data[:meta.pages*uint64(meta.pageSize)] // bolt makes its file larger than it needs
 }
 
-func TestADamagedLogIsNamedAndKept(t *testing.T) {
+// soundLog makes a log where a store looks for it.
+func soundLog(t *testing.T, dir string) {
+	t.Helper()
+	l, err := wal.Open(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVotesWithoutTheirLogAreDamage(t *testing.T) {
+	l := newCluster(t, 1)
+	f := l.leader()
+	l.kill(f)
+	path := filepath.Join(f.dir, logName)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := Present(f.dir); there || err != nil {
+		t.Errorf("it counts as present: %v, %v", there, err)
+	}
+	mustBeDamaged(t, l.start(f), path)
+}
+
+func TestDamagedVotesAreNamedAndKept(t *testing.T) {
 	sound := soundBolt(t, 200)
 	page := os.Getpagesize()
 	meta, err := readBoltMeta(bytes.NewReader(sound), int64(len(sound)))
@@ -91,6 +118,7 @@ func TestADamagedLogIsNamedAndKept(t *testing.T) {
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
+			soundLog(t, dir)
 			path := filepath.Join(dir, "raft.db")
 			data := c.damage(bytes.Clone(sound))
 			if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -121,7 +149,7 @@ func TestAFlippedBitInAnEntryStopsTheFilerBeforeItIsApplied(t *testing.T) {
 	f := l.follower()
 	l.wait("the follower to have it", func() bool { return value(f.State(), "other") == "x" })
 	l.kill(f)
-	path := filepath.Join(f.dir, "raft.db")
+	path := filepath.Join(f.dir, "log", "0000000000000001.log")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -141,18 +169,7 @@ func TestAFlippedBitInAnEntryStopsTheFilerBeforeItIsApplied(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err = l.start(f)
-	if err == nil {
-		select {
-		case err = <-f.fatal:
-		case <-testContext(t, patience).Done():
-			t.Fatal("waited in vain for the filer to stop")
-		}
-		if got := value(f.State(), "r"); got != "" {
-			t.Errorf("it applied %q", got)
-		}
-	}
-	mustBeDamaged(t, err, path)
+	mustBeDamaged(t, l.start(f), path)
 }
 
 func TestTwoDaemonsDoNotShareADirectory(t *testing.T) {
@@ -180,32 +197,6 @@ func TestAPowerCutWhileTheLogIsCreatedLeavesNothingInTheWay(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "raft.db")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
-	}
-}
-
-func TestALogFileThatIsMostlyEmptyIsCopied(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "raft.db")
-	b, err := openBolt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ls []*raft.Log
-	for i := range 200 {
-		ls = append(ls, &raft.Log{Index: uint64(i + 1), Type: raft.LogNoop, Data: make([]byte, partSize)})
-	}
-	if err := errors.Join(b.StoreLogs(ls), b.DeleteRange(1, 199), b.SetUint64([]byte("CurrentTerm"), 7), b.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = openBolt(path); err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	if info, err := os.Stat(path); err != nil || info.Size() > compactAbove {
-		t.Errorf("it still has %d bytes, %v", info.Size(), err)
-	}
-	var got raft.Log
-	if term, err := b.GetUint64([]byte("CurrentTerm")); err != nil || term != 7 || b.GetLog(200, &got) != nil {
-		t.Errorf("something is missing in the copy: term %d, %v", term, err)
 	}
 }
 
@@ -243,7 +234,7 @@ func TestNoDamageCrashesTheDaemon(t *testing.T) {
 			refused++
 			continue
 		}
-		log := &diskLog{disk: b, path: path, stall: patience, onFail: func(error) {}, onWipe: func() {}, fatal: func(error) {}}
+		log := &diskLog{disk: b, votes: path, stall: patience, onFail: func(error) {}, onWipe: func() {}, fatal: func(error) {}}
 		for i := range uint64(70) {
 			log.GetLog(i, &raft.Log{})
 		}

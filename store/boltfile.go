@@ -12,16 +12,14 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// openBolt opens the log file, and creates it first if it is not there.
+// openBolt opens the file for term and vote, and creates it first if it is not
+// there.
 func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	if err := createBolt(path); err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
 	if err := checkBolt(path); err != nil {
 		return nil, err
-	}
-	if err := compactBolt(path); err != nil {
-		return nil, fmt.Errorf("compact %s: %w", path, err)
 	}
 	var store *raftboltdb.BoltStore
 	err := guard(path, func() (err error) {
@@ -47,7 +45,7 @@ func boltOptions(path string) raftboltdb.Options {
 	}
 }
 
-// createBolt makes an empty log file in one step. Bolt's file is not safe
+// createBolt makes an empty file in one step. Bolt's file is not safe
 // against a power cut while it is first created, so that is done beside.
 func createBolt(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
@@ -63,51 +61,6 @@ func createBolt(path string) error {
 	}
 	if err := errors.Join(store.Sync(), store.Close()); err != nil {
 		return err
-	}
-	return replace(tmp, path)
-}
-
-// A log file that is much larger than what it holds is copied at opening: bolt
-// never shrinks a file.
-const (
-	compactAbove = 32 << 20
-	compactRatio = 10
-)
-
-func compactBolt(path string) (err error) {
-	info, err := os.Stat(path)
-	if err != nil || info.Size() < compactAbove {
-		return err
-	}
-	src, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil // opening it for use reports that
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	live := int64(0)
-	err = src.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			s := b.Stats()
-			live += int64(s.LeafInuse + s.BranchInuse)
-			return nil
-		})
-	})
-	if err != nil || live*compactRatio > info.Size() {
-		return err
-	}
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	dst, err := bbolt.Open(tmp, 0o600, boltOptions(tmp).BoltOptions)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(bbolt.Compact(dst, src, 1<<20), dst.Sync(), dst.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
 	}
 	return replace(tmp, path)
 }

@@ -122,14 +122,14 @@ func TestAHungDiskStopsTheLeaderAndNotTheCluster(t *testing.T) {
 }
 
 func TestAfterTheFirstFailedWriteEveryWriteFails(t *testing.T) {
-	bolt, err := openBolt(filepath.Join(t.TempDir(), "raft.db"))
+	files, err := openFiles(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer bolt.Close()
-	d := &faultyDisk{diskStore: bolt}
+	defer files.Close()
+	d := &faultyDisk{diskStore: files}
 	told := 0
-	log := &diskLog{disk: d, path: "raft.db", stall: time.Minute, onFail: func(error) { told++ }, onWipe: func() {}}
+	log := &diskLog{disk: d, log: "log", votes: "raft.db", stall: time.Minute, onFail: func(error) { told++ }, onWipe: func() {}}
 	entry := &raft.Log{Index: 1, Term: 1, Type: raft.LogNoop}
 	if err := log.StoreLog(entry); err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func smallDisk(t *testing.T, size string) string {
 }
 
 func TestAFullDiskIsReportedAndLosesNothing(t *testing.T) {
-	small := smallDisk(t, "1m")
+	small := smallDisk(t, "40m")
 	l := newCluster(t, 3, func(o *Options) {
 		if o.ID == "filer-3" {
 			o.Dir = filepath.Join(small, "store")
@@ -240,7 +240,7 @@ func TestAFullDiskIsReportedAndLosesNothing(t *testing.T) {
 		if i > 1000 {
 			t.Fatal("the disk is full and nothing was noticed")
 		}
-		big := make([]byte, 8<<10)
+		big := make([]byte, 64<<10)
 		for j := range big {
 			big[j] = 'x'
 		}

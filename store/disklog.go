@@ -10,22 +10,17 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A diskStore is what raft keeps on disk: its log, its term and its vote.
-type diskStore interface {
-	raft.LogStore
-	raft.StableStore
-}
-
-// A diskLog stands between raft and the file. The library survives a failing
+// A diskLog stands between raft and the files. The library survives a failing
 // disk in ways that lose data or hang the cluster; this is where that is
 // prevented:
 //
 //   - after the first failed write every later one fails (see DiskError);
 //   - a call that hangs is noticed from outside (see Options.DiskStall);
-//   - a damaged entry is never applied: each carries a checksum.
+//   - damage that is met stops the filer before it is applied.
 type diskLog struct {
 	disk   diskStore
-	path   string
+	log    string // where the log is
+	votes  string // where term and vote are
 	stall  time.Duration
 	failed atomic.Pointer[DiskError]
 	onFail func(error) // told once, of the first failed write
@@ -48,21 +43,21 @@ var (
 func (d *diskLog) IsMonotonic() bool { return true }
 
 // write runs one write under the watchdog and the latch.
-func (d *diskLog) write(op string, f func() error) error {
+func (d *diskLog) write(path, op string, f func() error) error {
 	if err := d.failed.Load(); err != nil {
 		return err
 	}
 	start := time.Now()
 	watchdog := time.AfterFunc(d.stall, func() {
-		d.fatal(fmt.Errorf("%s: %s has not returned for %v: the disk hangs", d.path, op, d.stall))
+		d.fatal(fmt.Errorf("%s: %s has not returned for %v: the disk hangs", path, op, d.stall))
 	})
-	err := guard(d.path, f)
+	err := guard(path, f)
 	watchdog.Stop()
 	d.Writes.observe(time.Since(start))
 	if err == nil {
 		return nil
 	}
-	first := &DiskError{d.path, op, err}
+	first := &DiskError{path, op, err}
 	if d.failed.CompareAndSwap(nil, first) {
 		d.onFail(first)
 	}
@@ -83,11 +78,11 @@ func guard(path string, f func() error) (err error) {
 func (d *diskLog) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
 
 func (d *diskLog) StoreLogs(ls []*raft.Log) error {
-	return d.write("append to log", func() error { return d.disk.StoreLogs(ls) })
+	return d.write(d.log, "append to log", func() error { return d.disk.StoreLogs(ls) })
 }
 
 func (d *diskLog) DeleteRange(lo, hi uint64) error {
-	if err := d.write("shorten log", func() error { return d.disk.DeleteRange(lo, hi) }); err != nil {
+	if err := d.write(d.log, "shorten log", func() error { return d.disk.DeleteRange(lo, hi) }); err != nil {
 		return err
 	}
 	if last, err := d.LastIndex(); err == nil && last == 0 {
@@ -101,7 +96,7 @@ func (d *diskLog) DeleteRange(lo, hi uint64) error {
 // the goroutine that asked ends here: without this filer's vote nothing can go
 // wrong, and onFail shuts the rest of the node down.
 func (d *diskLog) Set(k, v []byte) error {
-	err := d.write("store vote", func() error { return d.disk.Set(k, v) })
+	err := d.write(d.votes, "store vote", func() error { return d.disk.Set(k, v) })
 	if err != nil {
 		runtime.Goexit()
 	}
@@ -109,7 +104,7 @@ func (d *diskLog) Set(k, v []byte) error {
 }
 
 func (d *diskLog) SetUint64(k []byte, v uint64) error {
-	err := d.write("store term", func() error { return d.disk.SetUint64(k, v) })
+	err := d.write(d.votes, "store term", func() error { return d.disk.SetUint64(k, v) })
 	if err != nil {
 		runtime.Goexit()
 	}
@@ -119,38 +114,24 @@ func (d *diskLog) SetUint64(k []byte, v uint64) error {
 // GetLog reads one entry. Raft panics when it cannot read what it must apply, so
 // damage stops the filer here, with a message that says what to do.
 func (d *diskLog) GetLog(i uint64, l *raft.Log) error {
-	err := guard(d.path, func() error { return d.disk.GetLog(i, l) })
-	switch {
-	case err == nil && l.Type == raft.LogCommand:
-		if _, _, sealErr := unseal(l.Data); sealErr != nil {
-			err = &DamagedError{d.path, fmt.Sprintf("entry %d: %v", i, sealErr)}
-		}
-	case err == nil, errors.Is(err, raft.ErrLogNotFound):
-		return err
-	}
-	if err != nil {
+	err := damaged(d.disk.GetLog(i, l))
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 		d.fatal(err)
 	}
 	return err
 }
 
-func (d *diskLog) FirstIndex() (i uint64, err error) {
-	err = guard(d.path, func() (e error) { i, e = d.disk.FirstIndex(); return e })
-	return i, err
-}
+func (d *diskLog) FirstIndex() (uint64, error) { return d.disk.FirstIndex() }
 
-func (d *diskLog) LastIndex() (i uint64, err error) {
-	err = guard(d.path, func() (e error) { i, e = d.disk.LastIndex(); return e })
-	return i, err
-}
+func (d *diskLog) LastIndex() (uint64, error) { return d.disk.LastIndex() }
 
 // Get passes the absence of a key on as it is: raft recognises it by its text.
 func (d *diskLog) Get(k []byte) (v []byte, err error) {
-	err = guard(d.path, func() (e error) { v, e = d.disk.Get(k); return e })
+	err = guard(d.votes, func() (e error) { v, e = d.disk.Get(k); return e })
 	return v, err
 }
 
 func (d *diskLog) GetUint64(k []byte) (v uint64, err error) {
-	err = guard(d.path, func() (e error) { v, e = d.disk.GetUint64(k); return e })
+	err = guard(d.votes, func() (e error) { v, e = d.disk.GetUint64(k); return e })
 	return v, err
 }

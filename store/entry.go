@@ -6,9 +6,10 @@ import (
 	"hash/crc32"
 )
 
-// The data of a raft log entry is a kind, a payload and a checksum. Bolt's pages
-// have no checksums: a bit that flips on one filer's disk would otherwise be
-// applied there and nowhere else.
+// The data of a raft log entry is a kind, a payload and a checksum, from the
+// filer that proposes it to each that applies it. The log on disk has checksums of
+// its own; a bit that flips in memory or on the way would otherwise be applied on
+// one filer and nowhere else.
 
 // Kinds of entries. Add at the end. Never renumber and never reuse: an old filer
 // may still replay a log that holds them.

@@ -49,7 +49,7 @@ func TestTheFormatOfLogEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(newViews(), func(err error) { t.Error(err) })
+	m := newMachine(newViews(), func(err error) { t.Error(err) }, func(uint64) error { return nil })
 	apply := golden(t, "entry-apply-1", seal(entryApply, fsm.JoinEntry([][]byte{encoded})))
 	results, ok := m.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: apply}).([]fsm.Result)
 	if !ok || len(results) != 1 || results[0].Refusal != nil || results[0].Changed != 2 {
@@ -66,7 +66,7 @@ func TestTheFormatOfSnapshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(newViews(), func(err error) { t.Error(err) })
+	m := newMachine(newViews(), func(err error) { t.Error(err) }, func(uint64) error { return nil })
 	m.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: seal(entryApply, fsm.JoinEntry([][]byte{encoded}))})
 	m.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: sealPart("restore", 0, 2, encoded)})
 	var b bytes.Buffer

@@ -48,6 +48,7 @@ func (v *views) publish(s *fsm.State, through uint64) {
 type machine struct {
 	views   *views
 	fatal   func(error)
+	await   func(index uint64) error // until this filer's own copy of the log is on disk
 	state   *fsm.State
 	through uint64
 	pending assembly
@@ -56,8 +57,8 @@ type machine struct {
 
 var _ raft.BatchingFSM = (*machine)(nil)
 
-func newMachine(v *views, fatal func(error)) *machine {
-	return &machine{views: v, fatal: fatal, state: fsm.NewState()}
+func newMachine(v *views, fatal func(error), await func(index uint64) error) *machine {
+	return &machine{views: v, fatal: fatal, await: await, state: fsm.NewState()}
 }
 
 // Apply implements raft.FSM.
@@ -67,6 +68,9 @@ func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0
 // were committed together. The answer to an entry is its []fsm.Result or error.
 func (m *machine) ApplyBatch(ls []*raft.Log) []any {
 	answers := make([]any, len(ls))
+	if err := m.await(ls[len(ls)-1].Index); err != nil && m.stopped == nil {
+		m.stopped = err // the disk failed, which takes the filer out
+	}
 	for i, l := range ls {
 		if m.stopped == nil && l.Type == raft.LogCommand {
 			answers[i] = m.apply(l)

@@ -35,16 +35,17 @@ const rpcTimeout = 5 * time.Second
 
 // startNode starts raft over the log and snapshots of the store.
 func (s *Store) startNode() (*node, error) {
-	n := &node{machine: newMachine(s.views, s.fatal), over: make(chan struct{})}
+	n := &node{machine: newMachine(s.views, s.fatal, s.logs.await), over: make(chan struct{})}
 	n.transport = newTransport(s)
 	// Raft panics when it cannot read the part of its log that it needs to begin.
-	err := guard(s.disk.path, func() (err error) {
+	err := guard(s.files.logPath, func() (err error) {
 		n.raft, err = raft.NewRaft(s.raftConfig(), n.machine, s.logs, s.disk, s.snapshots, n.transport)
 		return err
 	})
 	if err != nil {
 		return nil, errors.Join(s.startError(err), n.transport.Close())
 	}
+	s.logs.lead(func() bool { return n.raft.State() == raft.Leader })
 	n.timing = timing{raft: n.raft, set: s.o.Timing}
 	n.observations = make(chan raft.Observation, 64)
 	n.observer = raft.NewObserver(n.observations, false, func(o *raft.Observation) bool {

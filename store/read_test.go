@@ -65,10 +65,16 @@ var slowLease = Timing{Heartbeat: 2 * time.Second, Election: 2 * time.Second, Le
 // from them and still within its lease, as after a transfer of leadership.
 func (l *lab) depose(old *filer, others []*filer) (leader *filer) {
 	l.t.Helper()
+	next, voter := others[0], others[1]
+	// A quorum is enough for a commit, and a candidate without the entry would not
+	// be elected.
+	l.wait("both to have the whole log", func() bool {
+		last := old.node.Load().raft.LastIndex()
+		return next.node.Load().raft.LastIndex() == last && voter.node.Load().raft.LastIndex() == last
+	})
 	for _, f := range others {
 		l.net.cut(old.id, f.id)
 	}
-	next, voter := others[0], others[1]
 	err := voter.node.Load().transport.TimeoutNow(raft.ServerID(next.id), raft.ServerAddress(next.id),
 		&raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}, &raft.TimeoutNowResponse{})
 	if err != nil {

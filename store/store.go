@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
@@ -20,9 +18,9 @@ import (
 // A Store is this filer's part of the replicated store.
 type Store struct {
 	o         Options
-	bolt      *raftboltdb.BoltStore
+	files     *files
 	disk      *diskLog
-	logs      raft.LogStore // disk behind a cache
+	logs      *earlyLog // disk behind a cache
 	snapshots raft.SnapshotStore
 	acceptor  *acceptor
 	views     *views
@@ -95,15 +93,21 @@ func Open(o Options) (_ *Store, err error) {
 }
 
 func (s *Store) openLog() error {
-	path := filepath.Join(s.o.Dir, "raft.db")
-	bolt, err := openBolt(path)
+	var err error
+	if s.files, err = openFiles(s.o.Dir); err != nil {
+		return err
+	}
+	if n := s.files.log.Dropped(); n > 0 {
+		s.o.Log.Warn("the last append to the log was cut off by the end of the power; it was never acknowledged", "bytes", n)
+	}
+	s.disk = &diskLog{disk: s.o.disk(s.files), log: s.files.logPath, votes: s.files.votesPath, stall: s.o.DiskStall,
+		onFail: s.diskFailed, onWipe: s.wiped, fatal: s.fatal}
+	cached, err := raft.NewLogCache(logCache, s.o.logs(s.disk))
 	if err != nil {
 		return err
 	}
-	s.bolt = bolt
-	s.disk = &diskLog{disk: s.o.disk(bolt), path: path, stall: s.o.DiskStall, onFail: s.diskFailed, onWipe: s.wiped, fatal: s.fatal}
-	s.logs, err = raft.NewLogCache(logCache, s.o.logs(s.disk))
-	return err
+	s.logs = newEarlyLog(cached)
+	return nil
 }
 
 func (s *Store) openSnapshots() error {
@@ -128,8 +132,11 @@ func (s *Store) Close() error {
 			}
 		}
 		s.workers.Wait()
-		if s.bolt != nil {
-			errs = append(errs, s.bolt.Close())
+		if s.logs != nil {
+			s.logs.close()
+		}
+		if s.files != nil {
+			errs = append(errs, s.files.Close())
 		}
 		s.closeErr = errors.Join(errs...)
 	})

@@ -37,7 +37,8 @@ const bulkTimeout = 5 * time.Second
 type transport struct {
 	*raft.NetworkTransport
 	entries, quick *raft.NetworkTransport
-	paths          *streams // of entries
+	paths          *streams      // of entries
+	through        func() uint64 // see earlyLog
 	closed         chan struct{}
 	closeOnce      sync.Once
 
@@ -47,7 +48,7 @@ type transport struct {
 
 func newTransport(s *Store) *transport {
 	stream := func(accept <-chan net.Conn) *streams { return newStreams(s.o.ID, s.o.Network, accept, s.suspect) }
-	t := &transport{closed: make(chan struct{}), signs: map[raft.ServerID]chan struct{}{}}
+	t := &transport{through: s.logs.through, closed: make(chan struct{}), signs: map[raft.ServerID]chan struct{}{}}
 	t.paths = stream(nil)
 	t.NetworkTransport = newNetworkTransport(stream(s.acceptor.conns), bulkTimeout, s.o)
 	t.entries = newNetworkTransport(t.paths, bulkTimeout, s.o)
@@ -73,6 +74,7 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *
 	if len(req.Entries) == 0 && req.PrevLogEntry == 0 && req.LeaderCommitIndex == 0 {
 		return t.heartbeat(id, to, req, resp)
 	}
+	req.LeaderCommitIndex = min(req.LeaderCommitIndex, t.through())
 	err := t.entries.AppendEntries(id, to, req, resp)
 	if err == nil {
 		return nil

@@ -15,7 +15,8 @@ import (
 func bareTransport(t *testing.T, w *wires, id netquorum.FilerID) *transport {
 	t.Helper()
 	n := w.attach(id)
-	s := &Store{o: Options{ID: id, Network: n, Timing: labTiming, Log: slog.New(slog.DiscardHandler)}, suspects: make(chan struct{}, 1)}
+	s := &Store{o: Options{ID: id, Network: n, Timing: labTiming, Log: slog.New(slog.DiscardHandler)}, suspects: make(chan struct{}, 1),
+		logs: newEarlyLog(raft.NewInmemStore())}
 	s.acceptor = newAcceptor(n.Raft())
 	tr := newTransport(s)
 	t.Cleanup(func() {

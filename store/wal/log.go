@@ -28,13 +28,15 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string { return e.Path + " is damaged: " + e.What }
 
-// A Log is the log in one directory. Appends and deletions come from one
-// goroutine at a time, reads from any.
+// A Log is the log in one directory. Its methods may be called concurrently: raft
+// shortens a log behind a snapshot while it appends.
 type Log struct {
 	dir         string
 	segmentSize int64
 	dropped     int64
-	buffer      []byte // of appends
+
+	change sync.Mutex // held by whoever appends or deletes
+	buffer []byte     // of appends
 
 	mu       sync.RWMutex
 	segments []*segment // by serial; appends go to the last
@@ -54,6 +56,15 @@ type position struct {
 	body    uint32 // length
 }
 
+// Exists reports whether there is a log in the directory.
+func Exists(dir string) (bool, error) {
+	serials, err := list(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return len(serials) > 0, err
+}
+
 // Open opens the log in a directory, and makes it if it is not there. Its error
 // is a *DamagedError when the files are not as they were written; they are left
 // as they are then.
@@ -69,6 +80,9 @@ func open(dir string, segmentSize int64) (_ *Log, err error) {
 			err = errors.Join(err, l.Close())
 		}
 	}()
+	if err := l.removeUnfinished(); err != nil {
+		return nil, err
+	}
 	if err := l.replay(); err != nil {
 		return nil, err
 	}
@@ -161,6 +175,8 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	l.change.Lock()
+	defer l.change.Unlock()
 	for i, e := range entries {
 		if i > 0 && e.Index != entries[i-1].Index+1 {
 			return fmt.Errorf("%w: entry %d follows entry %d", ErrGap, e.Index, entries[i-1].Index)
@@ -234,6 +250,8 @@ func (l *Log) grow(serial uint64, size int64) error {
 // has not promised anybody yet that it is gone. Deleting at the beginning removes
 // the segments that hold nothing else.
 func (l *Log) DeleteRange(lo, hi uint64) error {
+	l.change.Lock()
+	defer l.change.Unlock()
 	l.mu.Lock()
 	first, last := l.first, l.last()
 	switch {

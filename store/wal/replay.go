@@ -15,7 +15,7 @@ import (
 
 // replay opens every segment and rebuilds the index of entries.
 func (l *Log) replay() error {
-	serials, err := l.list()
+	serials, err := list(l.dir)
 	if err != nil {
 		return err
 	}
@@ -35,29 +35,32 @@ func (l *Log) replay() error {
 	return nil
 }
 
-// list returns the serials of the segments in their order, and removes what a
-// power cut left of one that was being made.
-func (l *Log) list() ([]uint64, error) {
-	files, err := os.ReadDir(l.dir)
+// list returns the serials of the segments in a directory, in their order.
+func list(dir string) ([]uint64, error) {
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var serials []uint64
 	for _, f := range files {
-		if strings.HasSuffix(f.Name(), suffix+".new") {
-			if err := os.Remove(filepath.Join(l.dir, f.Name())); err != nil {
-				return nil, err
-			}
-			continue
-		}
 		name, is := strings.CutSuffix(f.Name(), suffix)
 		serial, err := strconv.ParseUint(name, 16, 64)
-		if is && err == nil && segmentPath(l.dir, serial) == filepath.Join(l.dir, f.Name()) {
+		if is && err == nil && segmentPath(dir, serial) == filepath.Join(dir, f.Name()) {
 			serials = append(serials, serial)
 		}
 	}
 	slices.Sort(serials)
 	return serials, nil
+}
+
+// removeUnfinished removes what a power cut left of a segment that was being
+// made.
+func (l *Log) removeUnfinished() error {
+	unfinished, err := filepath.Glob(filepath.Join(l.dir, "*"+suffix+".new"))
+	for _, path := range unfinished {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // read replays one segment. Only in the newest may the last append be torn.

@@ -146,18 +146,21 @@ func TestLabLogDamaged(t *testing.T) {
 	c.nq("filer1", "kind: Record\nname: kept\nspec: {data: 1}\n", "apply", "-f", "-", "--wait", "cached")
 	for _, d := range []struct {
 		name string
+		file string // in the store's directory
 		how  func([]byte) []byte
 	}{
-		{"truncated", func(b []byte) []byte { return b[:len(b)/3] }},
-		{"overwritten", func(b []byte) []byte { copy(b[4096*2:], bytes.Repeat([]byte("damage! "), 4096*2)); return b }},
-		{"with both its meta pages gone", func(b []byte) []byte { clear(b[:4096*2]); return b }},
+		{"truncated log", "log/0000000000000001.log", func(b []byte) []byte { return b[:len(b)/3] }},
+		{"overwritten log", "log/0000000000000001.log", func(b []byte) []byte { copy(b[600:], bytes.Repeat([]byte("damage! "), 100)); return b }},
+		{"log without its header", "log/0000000000000001.log", func(b []byte) []byte { clear(b[:32]); return b }},
+		{"truncated votes", "raft.db", func(b []byte) []byte { return b[:len(b)/3] }},
+		{"votes with both meta pages gone", "raft.db", func(b []byte) []byte { clear(b[:4096*2]); return b }},
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			c := c.in(t)
 			if err := c.Kill(filer); err != nil {
 				t.Fatal(err)
 			}
-			file := c.path(filer, "store", "raft.db")
+			file := c.path(filer, "store", d.file)
 			c.spoilFile(file, d.how)
 			spoilt := read(t, file)
 			if err := c.Power(filer); err != nil {
@@ -170,8 +173,8 @@ func TestLabLogDamaged(t *testing.T) {
 				}
 				return err
 			})
-			c.expect(c.cli(filer, "", "status"), 0, "failed", "/var/lib/netquorum/store/raft.db is damaged", "move", "away", "join this filer")
-			c.expect(c.cli(filer, "kind: Record\nname: x\n", "apply", "-f", "-"), 3, "raft.db is damaged")
+			c.expect(c.cli(filer, "", "status"), 0, "failed", "/var/lib/netquorum/store/"+d.file+" is damaged", "move", "away", "join this filer")
+			c.expect(c.cli(filer, "kind: Record\nname: x\n", "apply", "-f", "-"), 3, "is damaged")
 			if read(t, file) != spoilt {
 				t.Error("the damaged file was changed")
 			}
@@ -318,7 +321,7 @@ func (c *cluster) saysFull(filer string) {
 	c.t.Helper()
 	c.await(filer+" says that its disk is full", patience(), func() error {
 		a := c.cli(filer, "", "status")
-		for _, w := range []string{"no space left on device", "/var/lib/netquorum/store/raft.db", "restart"} {
+		for _, w := range []string{"no space left on device", "/var/lib/netquorum/store/log", "restart"} {
 			if !strings.Contains(a.text(), w) {
 				return fmt.Errorf("%q is not in: %s", w, a.text())
 			}
