@@ -172,19 +172,24 @@ func TestNothingIsAnsweredBeforeTheLeaderHasIt(t *testing.T) {
 	disks, adjust := withFaultyDisks()
 	l := newCluster(t, 3, adjust)
 	leader := l.leader()
+	l.propose(leader, put(record("first", "x")))
+	before := leader.node.Load().raft.LastIndex()
 	d := disks[string(leader.id)]
 	hang := make(chan struct{})
 	d.mu.Lock()
 	d.hang = hang
 	d.mu.Unlock()
-	type answer struct {
-		at  time.Time
-		err error
-	}
-	done := make(chan answer, 1)
+	release := sync.OnceFunc(func() {
+		d.mu.Lock()
+		d.hang = nil
+		d.mu.Unlock()
+		close(hang)
+	})
+	defer release()
+	done := make(chan error, 1)
 	go func() {
 		_, err := leader.Propose(l.context(), put(record("r", "x")))
-		done <- answer{time.Now(), err}
+		done <- err
 	}()
 	l.wait("the followers to have the entry and the leader to count a quorum", func() bool {
 		n := leader.node.Load().raft
@@ -193,23 +198,26 @@ func TestNothingIsAnsweredBeforeTheLeaderHasIt(t *testing.T) {
 				return false
 			}
 		}
-		return n.CommitIndex() == n.LastIndex() && leader.logs.through() < n.LastIndex()
+		return n.CommitIndex() == n.LastIndex() && n.LastIndex() > before
 	})
-	for _, f := range l.filers {
-		if got := value(f.State(), "r"); got != "" {
-			t.Errorf("%s has applied what the leader's disk does not hold", f.id)
+	// Long enough for the leader to tell its followers many times what is committed.
+	watch := time.After(20 * labTiming.Commit)
+	for watching := true; watching; {
+		for _, f := range l.filers {
+			if got := value(f.State(), "r"); got != "" {
+				t.Fatalf("%s has applied what the leader's disk does not hold", f.id)
+			}
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("the change was answered (%v) while the leader's disk did not hold it", err)
+		case <-watch:
+			watching = false
+		case <-time.After(time.Millisecond):
 		}
 	}
-	select {
-	case <-done:
-		t.Error("the change was acknowledged while the leader's disk did not hold it")
-	default:
-	}
-	d.mu.Lock()
-	d.hang = nil
-	d.mu.Unlock()
-	close(hang)
-	if a := <-done; a.err != nil {
-		t.Error(a.err)
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
