@@ -31,6 +31,8 @@ var kindNumbers = map[netquorum.Kind]byte{
 	netquorum.KindPlacement:     9,
 	netquorum.KindToken:         10,
 	netquorum.KindRollout:       11,
+	netquorum.KindApplication:   12,
+	netquorum.KindAccess:        13,
 }
 
 // kindNames is kindNumbers the other way round.
