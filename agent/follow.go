@@ -108,7 +108,7 @@ func (f *follower) Run(ctx context.Context, events <-chan struct{}) error {
 			timer.Stop()
 			return ctx.Err()
 		case <-events:
-			due = f.now()
+			due = earlier(due, f.now().Add(f.patience()))
 		case <-f.wake:
 			due = f.now()
 		case <-timer.C:

@@ -44,7 +44,7 @@ func (b backend) lonelyStatus(ctx context.Context, state api.LifeState, message 
 	o, _ := b.follower.Outcome()
 	self := api.FilerStatus{
 		Name: g.filer, Role: api.RoleAbsent, State: state, Version: b.cfg.Version,
-		Applied: appliedOf(o), Features: features(b.cfg.Features), Errors: objectErrors(o),
+		Applied: appliedOf(o), Features: features(b.cfg.Features), Errors: objectErrors(o), Drifts: o.drifts(),
 		BootCache: bootCopies(b.copies), Links: links(ctx, b.cfg.Kernel, g.config, g.filer),
 	}
 	for _, c := range self.BootCache {
@@ -107,7 +107,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 		Committed: s.Revision(), Applied: o.settled, Cached: cache.Revision, StateHash: hex.EncodeToString(hash[:]),
 		BootCache: bootCopies(cache.Copies), Features: m.features,
 		Lease:  &api.Lease{Held: held, Expires: until.UTC()},
-		Errors: objectErrors(o),
+		Errors: objectErrors(o), Drifts: o.drifts(),
 	}
 	if raft.Failure != "" {
 		out.State = api.StateFailed

@@ -73,6 +73,8 @@ type FilerStatus struct {
 	Features  []Feature         `json:"features,omitempty"`
 	Links     []InterfaceStatus `json:"interfaces,omitempty"`
 	Errors    []ObjectError     `json:"errors,omitempty"`
+	// Drifts are objects that somebody else changed lately, the worst first.
+	Drifts []Drift `json:"drifts,omitempty"`
 	// Troubles are the interfaces that do not work, Findings what works less
 	// well than it looks. GET /v1/interfaces has the whole.
 	Troubles []InterfaceTrouble `json:"troubles,omitempty"`

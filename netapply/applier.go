@@ -15,10 +15,12 @@ import (
 // from several goroutines; one pass runs at a time.
 type Applier struct {
 	Kernel    Kernel
-	Announcer *Announcer   // nil: neighbours are not told
-	Log       *slog.Logger // nil: silent
+	Announcer *Announcer       // nil: neighbours are not told
+	Log       *slog.Logger     // nil: silent
+	Now       func() time.Time // nil: the machine's clock
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	drifts drifts
 }
 
 // A Report says what one pass did.
@@ -33,6 +35,9 @@ type Report struct {
 	// back.
 	RolledBack bool
 	Left       []ObjectError
+	// Drifts are what somebody else changed lately; those that are a fight and
+	// not put right now are among the failures, too.
+	Drifts []Drift
 }
 
 // Err joins the failures; nil when everything is as desired.
@@ -58,7 +63,16 @@ const maxRounds = 4
 // arrives. An error means that the pass could not be made; objects that failed
 // are in the report.
 func (a *Applier) Apply(ctx context.Context, want Desired) (Report, error) {
-	return a.pass(want, func(r *Report) error { return a.rounds(ctx, want, r) })
+	return a.pass(want, func(r *Report) error {
+		have, err := a.observe(ctx, want)
+		if err == nil {
+			_, err = a.roundsFrom(ctx, want, have, r, true)
+		}
+		if err == nil {
+			a.drifts.end(want, *r)
+		}
+		return err
+	})
 }
 
 // pass runs one pass and completes its report.
@@ -70,17 +84,9 @@ func (a *Applier) pass(want Desired, run func(*Report) error) (Report, error) {
 	err := run(&r)
 	r.Writes = a.Kernel.Writes() - writes
 	r.Duration = time.Since(start)
+	r.Drifts = a.drifts.list()
 	a.announce(want, r.Steps)
 	return r, err
-}
-
-func (a *Applier) rounds(ctx context.Context, want Desired, r *Report) error {
-	have, err := a.observe(ctx, want)
-	if err != nil {
-		return err
-	}
-	_, err = a.roundsFrom(ctx, want, have, r)
-	return err
 }
 
 func (a *Applier) observe(ctx context.Context, want Desired) (Observed, error) {
@@ -91,12 +97,28 @@ func (a *Applier) observe(ctx context.Context, want Desired) (Observed, error) {
 	return have, nil
 }
 
+func (a *Applier) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
 // roundsFrom begins with a state that was just observed, and returns the last.
-func (a *Applier) roundsFrom(ctx context.Context, want Desired, have Observed, r *Report) (Observed, error) {
+// With drift, the first look may find what somebody else has done.
+func (a *Applier) roundsFrom(ctx context.Context, want Desired, have Observed, r *Report, drift bool) (Observed, error) {
 	tried := map[string]error{} // why steps of the round before failed, by text
 	for round := 1; ; round++ {
 		r.Rounds++
 		steps, failures := Plan(want, have)
+		if drift {
+			if round == 1 {
+				a.drifts.begin(want, steps, a.now(), a.Log)
+			}
+			var fights []ObjectError
+			steps, fights = a.drifts.hold(want, steps)
+			failures = append(failures, fights...)
+		}
 		left := prospects(steps, tried)
 		if round == maxRounds || !slices.Contains(left, nil) {
 			r.Failures = failures

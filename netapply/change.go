@@ -22,14 +22,15 @@ func (a *Applier) Change(ctx context.Context, want Desired, known []ObjectError)
 		if err != nil {
 			return err
 		}
-		now, err := a.roundsFrom(ctx, want, before, r)
+		now, err := a.roundsFrom(ctx, want, before, r, false)
 		if err != nil {
 			return err
 		}
+		defer func() { a.drifts.end(want, *r) }()
 		if broken(r.Failures, known) == nil {
 			return nil
 		}
-		if now, err = a.roundsFrom(ctx, want, now, r); err != nil {
+		if now, err = a.roundsFrom(ctx, want, now, r, false); err != nil {
 			return err
 		}
 		reasons := broken(r.Failures, known)
@@ -46,7 +47,7 @@ func (a *Applier) rollBack(ctx context.Context, to Desired, before, now Observed
 		a.Log.Warn("a change failed and is rolled back", "error", errors.Join(asErrors(reasons)...))
 	}
 	r.RolledBack = true
-	now, err := a.roundsFrom(ctx, to, now, r)
+	now, err := a.roundsFrom(ctx, to, now, r, false)
 	r.Left, r.Failures = append(r.Failures, lost(before, now, to)...), reasons
 	return err
 }

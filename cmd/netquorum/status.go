@@ -111,6 +111,11 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 			since := e.Since
 			lines = append(lines, fmt.Sprintf("%s: %s: %s (since %s)", f.Name, e.Object, e.Message, ago(&since, now)))
 		}
+		for _, d := range f.Drifts {
+			if d.Next != nil && !reported(f.Errors, d.Object) {
+				lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Name, d.Object, driftText(d, now)))
+			}
+		}
 	}
 	for _, f := range st.Filers {
 		for _, x := range f.Troubles {
@@ -191,6 +196,12 @@ func (t *tool) showFiler(f api.FilerStatus, now time.Time) error {
 		}
 		since := e.Since
 		t.printf("  %s: %s (since %s)\n", e.Object, e.Message, ago(&since, now))
+	}
+	for i, d := range f.Drifts {
+		if i == 0 {
+			t.printf("\nChanged by somebody else, and put right:\n")
+		}
+		t.printf("  %s: %s\n", d.Object, driftText(d, now))
 	}
 	return nil
 }

@@ -51,7 +51,11 @@ func troubled() api.Status {
 			{Name: "filer2", ID: "b", Role: api.RoleFollower, State: api.StateRunning, Seen: before(3 * time.Second), Committed: 42, Applied: 40, Cached: 41,
 				StateHash: "ffe1f3fde0a5b04c39b1afdb9800e749",
 				BootCache: []api.BootCopy{{File: "boot-a", State: "damaged", Detail: "checksum does not match"}, {File: "boot-b", State: "valid", Revision: 41}},
-				Errors:    []api.ObjectError{{Object: "link data0", Message: "no such device", Since: *before(3 * time.Minute)}}},
+				Errors:    []api.ObjectError{{Object: "link data0", Message: "no such device", Since: *before(3 * time.Minute)}},
+				Drifts: []api.Drift{
+					{Object: "link mgmt0", Times: 7, Since: *before(time.Minute), Last: *before(0), Next: before(-4 * time.Second)},
+					{Object: "address 10.3.3.1/24 dev data0-vsvra", Times: 1, Since: *before(40 * time.Second), Last: *before(40 * time.Second)},
+				}},
 			{Name: "filer3", ID: "c", Role: api.RoleUnreachable, Seen: before(26 * time.Hour)},
 			{Name: "filer4", Role: api.RoleAbsent},
 		},
