@@ -48,6 +48,8 @@ func everything() []Transaction {
 		document("rollout-1", &netquorum.Rollout{Phase: netquorum.RolloutDone, Revision: 7, Timeout: 15000, Cached: []string{"filer1"}, Failure: "f: no",
 			Before: []json.RawMessage{json.RawMessage(`{"kind":"Service","name":"log","spec":{}}`)},
 			Steps:  []netquorum.RolloutStep{{Filer: "filer1", State: netquorum.StepFailed, Attempt: 2, Interrupts: true, Servers: []string{"web"}, Reason: "no"}}}),
+		document("backup", &netquorum.Application{Class: netquorum.ClassData, Ports: []netquorum.Ports{{Protocol: "tcp", Low: 10000, High: 10009}}}),
+		document("strict", &netquorum.Access{Default: netquorum.Deny, Rules: []netquorum.AccessRule{{Action: netquorum.Allow, Applications: []string{"backup"}}}}),
 	).bySystem()
 	all.ID, all.Actor, all.Trace, all.Time, all.Level = "4f1c-1", "ada@filer1", 1<<40, 1_700_000_000_123, 1
 	all.Puts[0].MustNotExist = true
