@@ -8,6 +8,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/rollout"
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/store/bootcache"
 	"github.com/netquorum/netquorum/transport"
@@ -108,7 +109,7 @@ func (m *member) reply(req transport.JoinRequest, s *fsm.State) (transport.JoinR
 	var list []transport.Member
 	for d := range s.Config().All(netquorum.KindMember) {
 		spec := d.Spec.(*netquorum.Member)
-		list = append(list, transport.Member{ID: spec.ID, Name: d.Name, Endpoints: endpoints(s.Config(), spec.ID, m.cfg.port())})
+		list = append(list, transport.Member{ID: spec.ID, Name: d.Name, Endpoints: endpoints(rollout.View(s.Config(), m.name), spec.ID, m.cfg.port())})
 	}
 	reply, err := transport.NewJoinReply(m.authority, req, list)
 	if err != nil {

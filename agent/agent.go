@@ -18,6 +18,7 @@ import (
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/monitor"
 	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/rollout"
 	"github.com/netquorum/netquorum/statistics"
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/store/bootcache"
@@ -81,6 +82,9 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 			cfg.Log.Warn("settings that are taken out of the configuration may stay", "error", err)
 		}
 		cfg.Kernel, cfg.ownKernel = kernel, true
+		if cfg.Prober == nil {
+			cfg.Prober = netProber{}
+		}
 		if cfg.Traffic == nil {
 			cfg.Traffic = statistics.Netlink{}
 		}
@@ -179,7 +183,7 @@ func (a *Agent) live(ctx context.Context, boot bootcache.Boot) error {
 // keepInterfaces lets the kernel of a filer that was removed follow what it knew
 // last, less all that it hosted: somebody has to reach it to join it again.
 func (a *Agent) keepInterfaces(m *member) {
-	config, revision := m.newest()
+	config, revision, _ := m.following()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.provisional = &goal{config: config, revision: revision, filer: m.name, hosts: nothing, network: provisionalRevision}
@@ -235,7 +239,7 @@ func (a *Agent) bootFromCache(ctx context.Context) (bootcache.Boot, error) {
 	}
 	a.mu.Lock()
 	a.state, a.message = api.StateBooting, fmt.Sprintf("configured from the boot cache of revision %d", boot.Revision)
-	a.provisional = &goal{config: config, revision: boot.Revision, filer: boot.Name, hosts: a.found, grace: true, until: a.cfg.Now().Add(a.cfg.lease())}
+	a.provisional = &goal{config: rollout.View(config, boot.Name), revision: boot.Revision, filer: boot.Name, hosts: a.found, grace: true, until: a.cfg.Now().Add(a.cfg.lease())}
 	a.mu.Unlock()
 	a.log.Info("booting from the cache", "cluster", boot.Cluster, "filer", boot.Name, "revision", boot.Revision)
 	return boot, nil
@@ -330,7 +334,7 @@ func (a *Agent) Endpoints(id netquorum.FilerID) []string {
 	if m == nil {
 		return nil
 	}
-	config, _ := m.newest()
+	config, _, _ := m.following()
 	return endpoints(config, id, a.cfg.port())
 }
 

@@ -56,6 +56,13 @@ type Config struct {
 	// Links is what the monitor watches: the kernel's links when nil and Kernel
 	// is nil too, and nothing when only Kernel is given.
 	Links monitor.Source
+	// Prober finds out whether this filer is within reach after its step of a
+	// rollout; by the network of this process when nil, and not at all when nil
+	// with a Kernel.
+	Prober Prober
+	// Instant, when set, is called at the instants of a rollout, by name. A lab
+	// cuts the power in it.
+	Instant func(name string)
 	// Now is the clock of leases and proposals.
 	Now func() time.Time
 	// Fatal is called when the store cannot go on without doing harm. It
@@ -80,6 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Instant == nil {
+		c.Instant = func(string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

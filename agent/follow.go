@@ -24,11 +24,14 @@ type goal struct {
 	// held says whether hosts was made under a lease, grace whether it names what
 	// a restarted daemon found in the kernel.
 	held, grace bool
+	// ahead names the attempt at this filer's step of a rollout that config
+	// follows; empty for none.
+	ahead string
 }
 
 // same reports whether two goals ask the same of the kernel.
 func (g goal) same(o goal) bool {
-	return g.network == o.network && g.filer == o.filer && g.held == o.held && g.grace == o.grace
+	return g.network == o.network && g.filer == o.filer && g.held == o.held && g.grace == o.grace && g.ahead == o.ahead
 }
 
 // A follower makes the kernel match its goal, whenever the goal or the kernel
@@ -61,6 +64,7 @@ type follower struct {
 	last    netapply.Report
 	err     error
 	hosting []string
+	ahead   string               // the last pass's
 	failing map[string]time.Time // objects that are not as they should be, and since when
 }
 
@@ -148,7 +152,7 @@ func (f *follower) pass(ctx context.Context, g goal) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.logPass(g, report, err)
-	f.last, f.err, f.hosting = report, err, hosting
+	f.last, f.err, f.hosting, f.ahead = report, err, hosting, g.ahead
 	f.failing = f.since(f.failing)
 	if err == nil {
 		// Objects that failed are in the report: the revision is followed as far
@@ -202,6 +206,7 @@ type outcome struct {
 	err     error
 	hosting []string
 	failing map[string]time.Time
+	ahead   string
 }
 
 // since carries over when each failing object began to fail. f.mu is held.
@@ -231,7 +236,7 @@ const wholeConfiguration = "configuration"
 func (f *follower) Outcome() (outcome, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return outcome{f.settled, f.last, f.err, f.hosting, f.failing}, f.passed
+	return outcome{f.settled, f.last, f.err, f.hosting, f.failing, f.ahead}, f.passed
 }
 
 // errors returns what is not as it should be, in words.

@@ -13,6 +13,7 @@ import (
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/failover"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/rollout"
 )
 
 // A log is what leading needs of the store.
@@ -41,6 +42,10 @@ type report struct {
 	Settled netquorum.Revision `json:"settled"`
 	// Aliases are those that do not carry what they should (N28).
 	Aliases map[netquorum.InterfaceName]failover.Health `json:"aliases,omitempty"`
+	// Cached is the newest revision in its boot cache, Attempt how far it is with
+	// its step of a rollout.
+	Cached  netquorum.Revision `json:"cached"`
+	Attempt rollout.Attempt    `json:"attempt,omitzero"`
 }
 
 // A leader has the duties of the filer that leads: it grants leases, places
@@ -57,6 +62,8 @@ type leader struct {
 	logger      *slog.Logger
 	memberGrace time.Duration // how long one change of raft's members may take
 	reported    func(filer string, at time.Time)
+	handOver    func(context.Context) error
+	instant     func(string)
 
 	// deciding is held for reading while a lease is granted and for writing
 	// from looking at who is gone until the moves are committed. Otherwise a
@@ -69,13 +76,17 @@ type leader struct {
 	ledgerT uint64 // the raft term of the ledger
 	settled map[string]netquorum.Revision
 	health  map[string]map[netquorum.InterfaceName]failover.Health
+	latest  map[string]report
+	waiting string // what the open rollout waits for
 	wake    chan struct{}
+	stepped chan struct{} // somebody is further with a rollout
 }
 
 func newLeader(l log, self string, lease, margin, tick time.Duration, now func() time.Time, newID func() string, logger *slog.Logger) *leader {
 	return &leader{
 		log: l, self: self, term: lease, margin: margin, tick: tick, now: now, newID: newID, logger: logger,
 		memberGrace: 30 * time.Second, reported: func(string, time.Time) {}, wake: make(chan struct{}, 1),
+		handOver: func(context.Context) error { return nil }, instant: func(string) {}, stepped: make(chan struct{}, 1),
 	}
 }
 
@@ -98,13 +109,22 @@ func (l *leader) Report(ctx context.Context, r report) (failover.Grant, error) {
 	l.reported(r.Filer, now)
 	l.mu.Lock()
 	changed := l.settled[r.Filer] < r.Settled || !maps.Equal(l.health[r.Filer], r.Aliases)
+	before := l.latest[r.Filer]
+	further := before.Cached != r.Cached || before.Settled != r.Settled || before.Attempt != r.Attempt
 	if l.ledger == ledger {
+		l.latest[r.Filer] = r
 		l.settled[r.Filer] = max(l.settled[r.Filer], r.Settled)
 		l.health[r.Filer] = r.Aliases
 	}
 	l.mu.Unlock()
 	if changed {
 		l.poke()
+	}
+	if further {
+		select {
+		case l.stepped <- struct{}{}:
+		default:
+		}
 	}
 	return failover.Grant{Lease: ledger.Term, Revision: state.Revision()}, nil
 }
@@ -130,6 +150,7 @@ func (l *leader) book() *failover.Ledger {
 		l.ledger = failover.NewLedger(l.term, l.margin, l.now())
 		l.ledgerT, l.settled = term, map[string]netquorum.Revision{}
 		l.health = map[string]map[netquorum.InterfaceName]failover.Health{}
+		l.latest = map[string]report{}
 	}
 	return l.ledger
 }
@@ -139,6 +160,7 @@ func (l *leader) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	wait.Go(func() { l.keepMembers(ctx) })
+	wait.Go(func() { l.keepRollout(ctx) })
 	var done view
 	ticker := time.NewTicker(l.tick)
 	defer ticker.Stop()
@@ -188,7 +210,7 @@ func (l *leader) filers(ledger *failover.Ledger, c netquorum.Config) map[string]
 	l.mu.Unlock()
 	out := map[string]failover.Filer{}
 	add := func(name string) {
-		out[name] = failover.Filer{Standing: ledger.Standing(name, now), Settled: settled[name], Aliases: health[name]}
+		out[name] = failover.Filer{Standing: ledger.Standing(name, now), Settled: settled[name], Aliases: health[name], Draining: rollout.Draining(c, name)}
 	}
 	for d := range c.All(netquorum.KindMember) {
 		add(d.Name)
@@ -223,7 +245,7 @@ func (l *leader) place(ctx context.Context) bool {
 	if l.book() != ledger {
 		return false
 	}
-	changes, orphans := failover.Place(state.Config(), l.filers(ledger, state.Config()))
+	changes, orphans := failover.Place(state.Config(), l.filers(ledger, state.Config()), wishes(state.Config()))
 	for _, batch := range batches(changes) {
 		if !l.commit(ctx, state.Config(), batch, nil) {
 			return false

@@ -57,6 +57,8 @@ type member struct {
 	follower *follower
 	lease    failover.Lease
 	lead     *leader
+	step     *stepper
+	views    views
 	quorum   *quorum
 	seen     sightings
 	guests   struct {
@@ -106,6 +108,8 @@ func (a *Agent) openMember(identity *transport.Identity, authority *transport.Au
 	m.keeper = bootcache.NewKeeper(a.cache, m.store, identity.Cluster, m.id, m.name)
 	m.lead = newLeader(raftLog{m.store}, m.name, a.cfg.lease(), a.cfg.margin(), a.cfg.Heartbeat/2, a.cfg.Now, newRequestID, m.log)
 	m.lead.reported = m.seen.note
+	m.lead.handOver, m.lead.instant = m.store.HandOver, a.cfg.Instant
+	m.step = m.stepper()
 	m.quorum = newQuorum(func() bool { return m.store.Status().Leader != "" }, a.cfg.Heartbeat, a.cfg.Now)
 	return m, nil
 }
@@ -134,6 +138,7 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.agent.healthChanges(ctx, reporter.Wake) })
 	g.Go(func() error { m.keeper.Run(ctx); return ctx.Err() })
 	g.Go(func() error { return m.watch(ctx) })
+	g.Go(func() error { return m.step.Run(ctx) })
 	g.Go(func() error { return m.renewIdentity(ctx) })
 	g.Go(func() error { return m.quorum.Run(ctx) })
 	g.Go(func() error { return m.dismiss(ctx) })
@@ -170,8 +175,8 @@ func (m *member) newest() (netquorum.Config, netquorum.Revision) {
 // goal is what this filer's kernel should look like now.
 func (m *member) goal() (goal, bool) {
 	s := m.store.State()
-	config, revision := m.newest()
-	g := goal{config: config, revision: revision, filer: m.name, network: netquorum.Revision(m.network.Load())}
+	config, revision, ahead := m.following()
+	g := goal{config: config, ahead: ahead, revision: revision, filer: m.name, network: netquorum.Revision(m.network.Load())}
 	now := m.cfg.Now()
 	var until time.Time
 	until, g.held = m.lease.Held(now, s.Revision())
@@ -262,7 +267,7 @@ func (m *member) reporter() *reporter {
 		lease: &m.lease, interval: m.cfg.report(), wake: make(chan struct{}, 1), now: m.cfg.Now, log: m.log,
 		report: func() report {
 			o, _ := m.follower.Outcome()
-			return report{Filer: m.name, Settled: o.settled, Aliases: aliasHealth(m.agent.monitored(), m.cfg.Now())}
+			return report{Filer: m.name, Settled: o.settled, Cached: m.keeper.Status().Revision, Attempt: m.step.Attempt(), Aliases: aliasHealth(m.agent.monitored(), m.cfg.Now())}
 		},
 		send:    m.sendReport,
 		follows: func() netquorum.Revision { return m.store.State().Revision() },

@@ -79,7 +79,7 @@ func (r *rejection) reason(instead netquorum.Revision) netapply.ObjectError {
 // differs reports whether two goals want different things of the kernel for the
 // servers of the second, and wants is what that one wants.
 func differs(from, to goal, wants netapply.Desired) bool {
-	if from.network == to.network && from.filer == to.filer {
+	if from.network == to.network && from.filer == to.filer && from.ahead == to.ahead {
 		return false
 	}
 	before, err := netapply.Want(from.config, from.filer, to.hosts)

@@ -118,7 +118,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	if cache.Error != "" {
 		out.Errors = append(out.Errors, api.ObjectError{Object: "boot cache", Message: cache.Error, Since: now.UTC()})
 	}
-	config, _ := m.newest()
+	config, _, _ := m.following()
 	out.Links = links(ctx, m.kernel, config, m.name)
 	describe(&out, m.agent.monitored())
 	return selfAnswer{out, m.seen.all(), m.agent.traffic.summary(ctx, config, m.name)}

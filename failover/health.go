@@ -12,6 +12,8 @@ const (
 	// Recovering: the link is good again, or does not carry traffic yet. It is
 	// good enough to stay, and worse than a sound one to go to.
 	Recovering
+	// Draining: the filer is about to take its links down.
+	Draining
 	// Failed: no signal, or nobody answers.
 	Failed
 )
@@ -20,6 +22,9 @@ const (
 // reached through all of them.
 func (f Filer) health(aliases []netquorum.InterfaceName) Health {
 	worst := Sound
+	if f.Draining {
+		worst = Draining
+	}
 	for _, a := range aliases {
 		worst = max(worst, f.Aliases[a])
 	}

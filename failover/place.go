@@ -28,11 +28,13 @@ type Filer struct {
 	Settled netquorum.Revision
 	// Aliases are those that do not carry what they should; the others do.
 	Aliases map[netquorum.InterfaceName]Health
+	// Draining filers are left by what can be hosted elsewhere.
+	Draining bool
 }
 
 // Equal reports whether two filers are the same to placement.
 func (f Filer) Equal(o Filer) bool {
-	return f.Standing == o.Standing && f.Settled == o.Settled && maps.Equal(f.Aliases, o.Aliases)
+	return f.Standing == o.Standing && f.Settled == o.Settled && f.Draining == o.Draining && maps.Equal(f.Aliases, o.Aliases)
 }
 
 // Place returns the placements to change, in the order to commit them: what
@@ -45,7 +47,7 @@ func (f Filer) Equal(o Filer) bool {
 // no reason to come back. It leaves a live filer in two steps, so that two filers never answer for it at
 // once: a placement without a filer that names the one being left, and, when
 // that filer has followed it (or is gone), one that names the new host.
-func Place(c netquorum.Config, filers map[string]Filer) (changes []netquorum.Document, orphans []netquorum.Key) {
+func Place(c netquorum.Config, filers map[string]Filer, w Wishes) (changes []netquorum.Document, orphans []netquorum.Key) {
 	owned := map[string]bool{}
 	for h := range c.Hosted() {
 		owned[h.Key.Fold().Name] = true
@@ -54,7 +56,9 @@ func Place(c netquorum.Config, filers map[string]Filer) (changes []netquorum.Doc
 		if exists {
 			now = *doc.Spec.(*netquorum.Placement)
 		}
-		next := place(now, doc.Revision, c.Candidates(h), h.Aliases(), filers)
+		candidates, aliases := w.candidates(c, h), h.Aliases()
+		next := place(now, doc.Revision, candidates, aliases, filers)
+		next = w.homeward(h.Key.Name, now, next, candidates, aliases, filers)
 		if !exists || next != now {
 			next.Epoch = now.Epoch + 1
 			changes = append(changes, netquorum.Document{Kind: netquorum.KindPlacement, Name: h.Key.Name, Spec: &next})
@@ -79,7 +83,7 @@ func place(now netquorum.Placement, at netquorum.Revision, candidates []netquoru
 		case Doubtful:
 			return now
 		case Live:
-			lost := filers[now.Filer].health(aliases) == Failed && found && health < Failed
+			lost := filers[now.Filer].health(aliases) >= Draining && found && health < Draining
 			if eligible(now.Filer) && !lost {
 				return now
 			}
