@@ -108,9 +108,15 @@ func (r *running) await(what string, limit time.Duration, ok func(monitor.Snapsh
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
-	for range r.Subscribe(ctx) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
 		if s := r.Snapshot(); ok(s) {
 			return s
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
 		}
 	}
 	s := r.Snapshot()

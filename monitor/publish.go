@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ type Event struct {
 	Seq  uint64
 	Time time.Time
 	// Interface went from one state to another; Member is set when it is a
-	// member's state in the group Interface.
+	// member's state in the group Interface. With the same state twice, what
+	// was negotiated by LACP changed, and Reason says to what.
 	Interface string
 	Member    string
 	Was, Is   State
@@ -139,6 +141,12 @@ func changes(was, is Snapshot) []Event {
 		state(i.Name, "", i.State, i.Reason)
 		for _, m := range i.Members {
 			state(i.Name, m.Name, m.State, m.Reason)
+		}
+	}
+	for n, i := range is.Interfaces {
+		if n < len(was.Interfaces) && was.Interfaces[n].Name == i.Name && i.LACP != nil && was.Interfaces[n].LACP != nil && *i.LACP != *was.Interfaces[n].LACP {
+			add(Event{Interface: i.Name, Was: i.State, Is: i.State,
+				Reason: fmt.Sprintf("LACP partner %s, aggregator %d, ports %d", i.LACP.Partner, i.LACP.Aggregator, i.LACP.Ports)})
 		}
 	}
 	for _, i := range was.Interfaces { // in an order, unlike the map
