@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -260,9 +261,22 @@ func (k *Netlink) addAddress(a Address) (change, error) {
 		f |= unix.IFA_F_NODAD
 	}
 	m.u32(unix.IFA_FLAGS, f)
+	if a.Hosted && addr.Is6() {
+		m.bytes(unix.IFA_CACHEINFO, notPreferred)
+	}
 	m.u8(attrAddrProto, Protocol)
 	return change{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, []unix.Errno{unix.EEXIST}}, nil
 }
+
+// notPreferred lets an IPv6 address be used for ever, but only by who asks for it
+// (struct ifa_cacheinfo). Where the filer itself has no route, IPv6 tries each of
+// its addresses as the source and looks again: the source rules would then let it
+// speak as a virtual server, by that one's gateway.
+var notPreferred = func() []byte {
+	b := make([]byte, 16)
+	binary.NativeEndian.PutUint32(b[4:], math.MaxUint32)
+	return b
+}()
 
 func (k *Netlink) delAddress(a Address) (change, error) {
 	index, ok := k.lookup(a.Link)
