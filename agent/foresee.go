@@ -104,7 +104,7 @@ func (m *member) plan(ctx context.Context, r planRequest) (api.Plan, error) {
 	if err != nil {
 		return api.Plan{}, err
 	}
-	have, err := m.kernel.Observe(ctx)
+	have, err := m.kernel.Observe(ctx, want.Looks()...)
 	if err != nil {
 		return api.Plan{}, err
 	}

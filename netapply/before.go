@@ -1,6 +1,7 @@
 package netapply
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,12 +129,16 @@ func (t Tuning) After(before, now Tuning) Tuning {
 	if after == nil {
 		after = Tuning{}
 	}
+	mode := cmp.Or(t["link/autoneg"], before["link/autoneg"]) // as it was at first
 	for name, v := range before {
-		if _, known := after[name]; !known {
+		if _, known := after[name]; !known && !pointless(name, mode) {
 			after[name] = v
 		}
 	}
-	maps.DeleteFunc(after, func(name, v string) bool { return now[name] == v })
+	maps.DeleteFunc(after, func(name, v string) bool {
+		is, said := now[name]
+		return said && is == v
+	})
 	return after
 }
 
@@ -142,12 +147,13 @@ func (t Tuning) After(before, now Tuning) Tuning {
 // concerns the whole machine is nobody's to give back.
 func (t Tuning) TouchedBy(values Tuning) Tuning {
 	part := Tuning{}
-	for name := range values {
-		set, _ := setOf(name)
-		if set == setLink {
+	for name, v := range values {
+		cur, shown := t[name]
+		if set, _ := setOf(name); shown && set != setSysctl {
+			part[name] = cur
+		}
+		if name == "link/autoneg" && cur != v {
 			maps.Copy(part, t.in(setLink))
-		} else if v, shown := t[name]; shown && set != setSysctl {
-			part[name] = v
 		}
 	}
 	return part

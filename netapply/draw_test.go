@@ -14,6 +14,8 @@ import (
 type drawer struct {
 	rng  *rand.Rand
 	vlan bool // false: no VLANs, bonds or VRFs, for kernels without
+	// hardware draws what network cards are set to, for kernels with such cards.
+	hardware bool
 	// refused counts draws that broke a rule and were thrown away.
 	refused int
 }
@@ -54,9 +56,13 @@ func (d *drawer) documents() []netquorum.Document {
 	w.free = slices.Clone(drawnCards)
 	d.rng.Shuffle(len(w.free), func(i, j int) { w.free[i], w.free[j] = w.free[j], w.free[i] })
 	for _, n := range drawnCards {
-		if mtu := pick(d, 0, 0, 1500, 9000); mtu != 0 && d.chance(0.7) {
-			w.list = append(w.list, netquorum.Interface{Name: n, MTU: mtu})
-			w.mtu[n] = mtu
+		i := netquorum.Interface{Name: n, MTU: pick(d, 0, 0, 1500, 9000)}
+		if d.hardware && d.chance(0.5) {
+			i.Ethernet, i.CPU = d.ethernet(), d.cpu()
+		}
+		if i.MTU != 0 && d.chance(0.7) || i.Ethernet != nil || i.CPU != nil {
+			w.list = append(w.list, i)
+			w.mtu[n] = i.MTU
 		}
 	}
 	if d.vlan {
@@ -75,11 +81,13 @@ func (d *drawer) documents() []netquorum.Document {
 		{Kind: netquorum.KindCluster, Name: "acme", Spec: &netquorum.Cluster{MAC: netquorum.MAC{0, 7, 0x34, 4, 0x12, byte(d.rng.IntN(2))}}},
 		{Kind: netquorum.KindRoutes, Name: "tables", Spec: w.policy(false)},
 		{Kind: netquorum.KindRoutes, Name: "domain", Spec: w.policy(d.vlan)},
-		{Kind: netquorum.KindFilerGroup, Name: "main", Spec: &netquorum.FilerGroup{}},
+		{Kind: netquorum.KindFilerGroup, Name: "main", Spec: &netquorum.FilerGroup{
+			Access: pick(d, "", "admins"), Servers: netquorum.Policies{Access: pick(d, "", "clients")}}},
 		{Kind: netquorum.KindFiler, Name: "filer1", Spec: &netquorum.Filer{
 			Group: "main", Interfaces: w.list, Routes: pick(d, "", "tables"),
 		}},
 	}
+	docs = append(docs, d.accessPolicies()...)
 	for _, name := range []string{"VsvrA", "VsvrB", "a-server-with-a-long-name"} {
 		if v := w.server(aliases); v != nil {
 			docs = append(docs, netquorum.Document{Kind: netquorum.KindVirtualServer, Name: name, Spec: v})
@@ -112,11 +120,25 @@ func (w *drawing) bond(name netquorum.InterfaceName) {
 		b.PrimaryReselect = pick(w.drawer, "", "failure")
 		b.FailOverMAC = pick(w.drawer, "", "active")
 		b.UpDelay = pick(w.drawer, 0, 200)
+		b.PeerNotifDelay = pick(w.drawer, 0, 300)
+		b.NumGratARP = pick(w.drawer, nil, new(0), new(3))
+		b.AllSlavesActive = w.chance(0.3)
+		b.ResendIGMP = pick(w.drawer, nil, new(4))
+	case netquorum.ModeBalanceRR:
+		b.PacketsPerSlave = pick(w.drawer, nil, new(0), new(7))
+	case netquorum.ModeBalanceTLB, netquorum.ModeBalanceALB:
+		b.LPInterval = pick(w.drawer, 0, 2)
+		b.TLBDynamicLB = pick(w.drawer, nil, new(true), new(false))
 	case netquorum.ModeBalanceXOR:
 		b.XmitHashPolicy = pick(w.drawer, "", "layer2+3")
 	case netquorum.ModeBroadcast:
 		b.Miimon, b.ARPInterval = 0, 500
 		b.ARPTargets = []netip.Addr{netip.MustParseAddr("10.1.1.254")}
+		b.ARPValidate = pick(w.drawer, "", "none", "all", "filter_backup")
+		b.MissedMax = pick(w.drawer, 0, 5)
+		if b.ARPValidate == "all" {
+			b.ARPAllTargets = pick(w.drawer, "", "all")
+		}
 	}
 	if w.chance(0.2) {
 		b = nil
@@ -224,4 +246,37 @@ func (w *drawing) server(aliases []netquorum.InterfaceName) *netquorum.VirtualSe
 		return nil
 	}
 	return v
+}
+
+// ethernet draws settings of a network card.
+func (d *drawer) ethernet() *netquorum.Ethernet {
+	if d.chance(0.2) {
+		return nil
+	}
+	e := &netquorum.Ethernet{}
+	switch d.rng.IntN(4) {
+	case 0:
+		e.Autoneg, e.Speed, e.Duplex = new(false), 100, pick(d, "", "half", "full")
+	case 1:
+		e.Autoneg, e.Speed = new(true), pick(d, 100, 1000)
+	case 2:
+		e.Autoneg = new(true)
+	}
+	for _, name := range []string{"tso", "gro", "lro"} {
+		if d.chance(0.3) {
+			e.Offloads = map[string]bool{name: name != "lro" && d.chance(0.5)}
+		}
+	}
+	e.Rings = pick(d, nil, &netquorum.Rings{RX: 512}, &netquorum.Rings{RX: 1024, TX: 256})
+	e.Channels = pick(d, nil, nil, &netquorum.Channels{Combined: pick(d, 1, 3, 4)})
+	e.Coalesce = pick(d, nil, &netquorum.Coalesce{RXUsecs: new(pick(d, 0, 30)), AdaptiveTX: pick(d, nil, new(true))})
+	e.Pause = pick(d, nil, nil, &netquorum.Pause{Autoneg: new(false), RX: new(d.chance(0.5))})
+	return e
+}
+
+func (d *drawer) cpu() *netquorum.CPU {
+	return pick(d, nil, &netquorum.CPU{
+		Interrupts: pick[netquorum.CPUList](d, "", "1", "0-3"), RPS: pick[netquorum.CPUList](d, "", "2-3"),
+		XPS: pick[netquorum.CPUList](d, "", "0-1"), RPSFlows: pick(d, 0, 1024), ThreadedNAPI: pick(d, nil, new(true), new(false)),
+	})
 }

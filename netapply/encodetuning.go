@@ -71,8 +71,9 @@ func (k *Netlink) setTuning(s SetTuning) error {
 	to := Tuning{}
 	for name, v := range s.Values {
 		cur, shown := before[name]
-		gone := !shown && was.Before[name] == v // like a queue: what it was is no matter
-		if cur != v && !gone {
+		once, ours := was.Before[name]
+		gone := !shown && ours && once == v // like a queue: what it was is no matter
+		if !gone && (!shown || cur != v) {
 			to[name] = v
 		}
 	}

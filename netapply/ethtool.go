@@ -185,7 +185,11 @@ func decodeEthtool(set string, b []byte) (Tuning, error) {
 	}
 	switch set {
 	case setLink:
-		// With both ends agreeing, and without a link, they are no settings.
+		// With both ends agreeing, and without a link, speed and duplex are no
+		// settings; what would be offered is none while they are forced.
+		if t["link/autoneg"] == "off" {
+			delete(t, advertise)
+		}
 		if t["link/autoneg"] != "off" || t["link/speed"] == strconv.FormatUint(speedUnknown, 10) || t["link/duplex"] == "" {
 			delete(t, "link/speed")
 			delete(t, "link/duplex")

@@ -21,6 +21,10 @@ func failover(i netquorum.Interface) Link {
 		Primary:         f.Primary,
 		PrimaryReselect: f.PrimaryReselect,
 		FailOverMAC:     f.FailOverMAC,
+		ARPValidate:     f.ARPValidate,
+		NumGratARP:      f.NumGratARP,
+		PeerNotifDelay:  f.PeerNotifDelay,
+		ResendIGMP:      f.ResendIGMP,
 	}})
 	l.Role = "failover"
 	return l

@@ -38,6 +38,7 @@ func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
 	p.delRoutes()
 	p.delAddresses()
 	p.delLinks()
+	p.giveBack()
 	p.unguard()
 	return p.steps, p.failures
 }

@@ -1,6 +1,7 @@
 package netapply
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,8 +29,9 @@ func (p *planner) tuning(want Link, have *ObservedLink) {
 		p.fail(linkObject(want.Name), "%w", err)
 	}
 	back := Tuning{}
+	mode := cmp.Or(wanted["link/autoneg"], have.Before["link/autoneg"])
 	for name, v := range have.Before {
-		if _, ok := wanted[name]; !ok && !pointless(name, wanted) {
+		if _, ok := wanted[name]; !ok && !pointless(name, mode) {
 			wanted[name], back[name] = v, v
 		}
 	}
@@ -56,14 +58,25 @@ func (p *planner) tuning(want Link, have *ObservedLink) {
 	}
 }
 
-// pointless reports whether a setting means nothing beside those wanted: a
-// speed while both ends agree on one, or what is offered while it is forced.
-func pointless(setting string, wanted Tuning) bool {
+// giveBack gives back what we changed on interfaces that the configuration has
+// no longer.
+func (p *planner) giveBack() {
+	for _, l := range p.have.Links {
+		if _, wanted := p.wanted[l.Name]; !wanted && !l.Ours() {
+			p.tuning(Link{Name: l.Name}, &l)
+		}
+	}
+}
+
+// pointless reports whether a setting means nothing with autonegotiation on or
+// off: a speed while both ends agree on one, or what is offered while it is
+// forced.
+func pointless(setting, autoneg string) bool {
 	switch setting {
 	case "link/speed", "link/duplex":
-		return wanted["link/autoneg"] == "on"
+		return autoneg == "on"
 	case advertise:
-		return wanted["link/autoneg"] == "off"
+		return autoneg == "off"
 	}
 	return false
 }

@@ -93,7 +93,7 @@ func apply(t *testing.T, k netapply.Kernel, want netapply.Desired) netapply.Repo
 // breaking things in between, and compares with a kernel that had only the last.
 func TestWalk(t *testing.T) {
 	seed := walkSeed(t)
-	d := &drawer{rng: rand.New(rand.NewPCG(seed, 1)), vlan: true}
+	d := &drawer{rng: rand.New(rand.NewPCG(seed, 1)), vlan: true, hardware: true}
 	k := fakekernel.New()
 	for _, n := range drawnCards {
 		k.AddPhysical(string(n), pick(d, 1500, 9000), d.chance(0.5))
@@ -118,7 +118,7 @@ func TestWalk(t *testing.T) {
 		if err := r.Err(); err != nil {
 			fail("failures", err.Error())
 		}
-		o, _ := k.Observe(t.Context())
+		o, _ := k.Observe(t.Context(), want.Looks()...)
 		if steps, _ := netapply.Plan(want, o); len(steps) > 0 {
 			fail("not idempotent", lines(steps))
 		}

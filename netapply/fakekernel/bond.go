@@ -14,14 +14,17 @@ var bondDefaults = netapply.Options{
 	"arp_ip_target": "", "ns_ip6_target": "", "primary": "", "primary_reselect": "always",
 	"fail_over_mac": "none", "xmit_hash_policy": "layer2", "min_links": "0", "lacp_active": "on",
 	"lacp_rate": "slow", "ad_select": "stable", "ad_actor_sys_prio": "65535", "ad_user_port_key": "0",
-	"ad_actor_system": noMAC,
+	"ad_actor_system":  noMAC,
+	"peer_notif_delay": "0", "arp_validate": "none", "arp_all_targets": "any", "missed_max": "2", "resend_igmp": "1",
+	"num_grat_arp": "1", "all_slaves_active": "0", "lp_interval": "1", "packets_per_slave": "1", "tlb_dynamic_lb": "1",
 }
 
 // bondOrder is the order in which the kernel looks at options.
 var bondOrder = []string{
-	"mode", "miimon", "updelay", "downdelay", "arp_interval", "arp_ip_target", "ns_ip6_target", "primary",
-	"primary_reselect", "fail_over_mac", "xmit_hash_policy", "min_links", "lacp_active", "lacp_rate",
-	"ad_select", "ad_actor_sys_prio", "ad_user_port_key", "ad_actor_system",
+	"mode", "miimon", "updelay", "downdelay", "peer_notif_delay", "arp_interval", "arp_ip_target", "ns_ip6_target",
+	"arp_validate", "arp_all_targets", "primary", "primary_reselect", "fail_over_mac", "xmit_hash_policy", "resend_igmp",
+	"num_grat_arp", "all_slaves_active", "min_links", "lp_interval", "packets_per_slave", "lacp_active", "lacp_rate",
+	"ad_select", "ad_actor_sys_prio", "ad_user_port_key", "ad_actor_system", "tlb_dynamic_lb", "missed_max",
 }
 
 // In which modes options exist; nil: in all.
@@ -35,8 +38,10 @@ var (
 		"ad_user_port_key": lacpModes, "ad_actor_system": lacpModes,
 		"primary": primaryModes, "primary_reselect": primaryModes,
 		"arp_interval": arpModes, "arp_ip_target": arpModes, "ns_ip6_target": arpModes,
+		"arp_validate": arpModes, "missed_max": arpModes,
+		"packets_per_slave": {"balance-rr"}, "tlb_dynamic_lb": {"balance-tlb", "balance-alb"},
 	}
-	whileDown  = []string{"mode", "lacp_active", "lacp_rate", "ad_select", "ad_user_port_key"}
+	whileDown  = []string{"mode", "lacp_active", "lacp_rate", "ad_select", "ad_user_port_key", "tlb_dynamic_lb"}
 	whileEmpty = []string{"mode", "fail_over_mac"}
 )
 
@@ -80,7 +85,16 @@ func (k *Kernel) setBondOption(l *link, name, v string) error {
 		return refuse(unix.ENOTEMPTY, "%s while %s has members", name, l.Name)
 	}
 	switch name {
-	case "updelay", "downdelay":
+	case "mode":
+		l.Options["arp_validate"] = "none"
+		if v == "balance-alb" {
+			l.Options["tlb_dynamic_lb"] = "1"
+		}
+	case "arp_validate":
+		if l.Options["miimon"] != "0" {
+			return refuse(unix.EINVAL, "ARP validating cannot be used with MII monitoring")
+		}
+	case "updelay", "downdelay", "peer_notif_delay":
 		every, _ := strconv.Atoi(l.Options["miimon"])
 		if every == 0 {
 			return refuse(unix.EPERM, "%s without miimon", name)
@@ -89,9 +103,9 @@ func (k *Kernel) setBondOption(l *link, name, v string) error {
 		v = strconv.Itoa(n / every * every)
 	case "miimon":
 		if v != "0" {
-			l.Options["arp_interval"] = "0"
+			l.Options["arp_interval"], l.Options["arp_validate"] = "0", "none"
 		} else {
-			l.Options["updelay"], l.Options["downdelay"] = "0", "0"
+			l.Options["updelay"], l.Options["downdelay"], l.Options["peer_notif_delay"] = "0", "0", "0"
 		}
 	case "arp_interval":
 		if v != "0" {

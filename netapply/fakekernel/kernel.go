@@ -44,6 +44,7 @@ type link struct {
 	physical bool
 	ownMTU   int // before a bond took it
 	tuning   netapply.Tuning
+	offers   string // link modes, while they are not shown
 }
 
 type route struct {
@@ -229,8 +230,11 @@ func (k *Kernel) String() string {
 	defer k.mu.Unlock()
 	var lines []string
 	for _, l := range k.links {
-		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s group=%x alias=%q options=%v settings=%v tuning=%v",
-			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, effective(l), l.Settings, l.tuning))
+		lines = append(lines, fmt.Sprintf("link %s kind=%s parent=%s master=%s up=%t mtu=%d mac=%s group=%x alias=%q options=%v settings=%v",
+			l.Name, l.Kind, l.Parent, l.Master, l.Up, l.MTU, l.MAC, l.Group, l.Alias, effective(l), l.Settings))
+		for name, v := range l.tuning {
+			lines = append(lines, fmt.Sprintf("tuning %s %s=%s", l.Name, name, v))
+		}
 	}
 	for _, a := range k.addresses {
 		lines = append(lines, fmt.Sprintf("address %s dev %s proto %d", a.Prefix, a.Link, a.Protocol))

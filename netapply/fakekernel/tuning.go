@@ -26,7 +26,7 @@ func newTuning(physical bool) netapply.Tuning {
 		"link/autoneg": "on", "link/advertise": "1000baseT/Full,100baseT/Full,100baseT/Half",
 		"modes/100baseT/Half": "on", "modes/100baseT/Full": "on", "modes/1000baseT/Full": "on",
 		"rings/rx": "256", "rings/tx": "256", "channels/combined": "2",
-		"coalesce/rx-usecs": "3", "coalesce/tx-usecs": "0", "coalesce/adaptive-rx": "off",
+		"coalesce/rx-usecs": "3", "coalesce/tx-usecs": "0", "coalesce/adaptive-rx": "off", "coalesce/adaptive-tx": "off",
 		"pause/autoneg": "on", "pause/rx": "on", "pause/tx": "on",
 		"device/threaded": "0", "device/napi_defer_hard_irqs": "0", "device/gro_flush_timeout": "0",
 		"irq/24/smp_affinity_list": "0-3", "irq/25/smp_affinity_list": "0-3",
@@ -90,7 +90,8 @@ func (k *Kernel) setTuning(s netapply.SetTuning) error {
 	}
 	for name, v := range s.Values {
 		_, there := l.tuning[name]
-		if !there && l.Before[name] != v {
+		once, ours := l.Before[name]
+		if !there && !(ours && once == v) {
 			if err := l.lacks(name, s.Values); err != nil {
 				return err
 			}
@@ -105,14 +106,27 @@ func (k *Kernel) setTuning(s netapply.SetTuning) error {
 			l.tuning[name] = v
 		}
 	}
-	if l.tuning["link/autoneg"] == "on" {
-		delete(l.tuning, "link/speed")
-		delete(l.tuning, "link/duplex")
-	}
+	l.negotiate()
 	if n, err := strconv.Atoi(s.Values["channels/combined"]); err == nil {
 		queues(l.tuning, n)
 	}
 	return nil
+}
+
+// negotiate shows either what is offered or what is forced. The card keeps what
+// it would offer.
+func (l *link) negotiate() {
+	if v, shown := l.tuning["link/advertise"]; shown {
+		l.offers = v
+	}
+	switch l.tuning["link/autoneg"] {
+	case "on":
+		delete(l.tuning, "link/speed")
+		delete(l.tuning, "link/duplex")
+		l.tuning["link/advertise"] = l.offers
+	case "off":
+		delete(l.tuning, "link/advertise")
+	}
 }
 
 // lacks refuses what the link does not have; a speed is shown only where it is
@@ -124,6 +138,8 @@ func (l *link) lacks(name string, values netapply.Tuning) error {
 			return nil
 		}
 		return refuse(unix.EOPNOTSUPP, "no mode with %s %s", name, values[name])
+	case name == "link/advertise" && l.physical:
+		return nil
 	case strings.HasPrefix(name, "features/"):
 		return refuse(unix.EINVAL, "bit name not found")
 	}
