@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 //	backend report FILE   makes status answer with the JSON of the file
 //	backend monitor FILE  makes a filer's monitor say the JSON of the file
 //	backend happen FILE   makes all monitors tell of the event of the file
+//	backend count FILE    makes statistics answer with the JSON of the file
+//	backend host FILE     makes the servers of the file hosted here
 //	exits N ARGS...       runs netquorum and checks its exit code
 //	waitfile FILE TEXT    waits until the file has the text
 func TestStories(t *testing.T) {
@@ -97,6 +99,14 @@ func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 		var st api.Status
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &st))
 		b.Report(st)
+	case "count":
+		var st api.Statistics
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &st))
+		b.Count(st)
+	case "host":
+		var list []api.Presence
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))
+		b.Host(list...)
 	case "monitor":
 		var r api.InterfaceReport
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &r))

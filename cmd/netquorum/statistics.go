@@ -71,7 +71,7 @@ func (t *tool) showStatistics(st api.Statistics) error {
 	why := map[string]bool{} // a filer that does not answer has nothing for any server
 	for _, s := range st.Servers {
 		if len(s.Filers) == 0 {
-			tab.row(s.Name)
+			tab.row(s.Name, "", "", "", "", "", "", "", "")
 		}
 		for _, f := range s.Filers {
 			row := []string{s.Name, f.Filer, "", "unknown", "unknown", "unknown", "unknown", "", ""}
