@@ -111,11 +111,16 @@ func (b backend) Apply(ctx context.Context, r api.ApplyRequest) (api.ApplyResult
 			}
 		}
 	}
-	result, err := m.propose(ctx, t)
+	result, name, err := m.proposeChange(ctx, t, r.Rollout)
 	if err != nil {
 		return api.ApplyResult{}, err
 	}
-	out := api.ApplyResult{Revision: result.Revision, Changed: result.Changed}
+	out := api.ApplyResult{Revision: result.Revision, Changed: result.Changed, Rollout: name}
+	if name != "" && r.Wait == api.WaitApplied {
+		if err := m.waitRollout(ctx, name, result.Revision); err != nil {
+			return out, err
+		}
+	}
 	if r.Wait == api.WaitCached || r.Wait == api.WaitApplied {
 		err = m.waitEverywhere(ctx, result.Revision, r.Wait)
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"time"
@@ -63,6 +64,10 @@ func refusal(r *fsm.Refusal) error {
 		fsm.RefusedMachineKind:   api.ErrMachineKind,
 		fsm.RefusedTooLarge:      api.ErrTooLarge,
 		fsm.RefusedFeatureLevel:  api.ErrFeatureLevel,
+		fsm.RefusedRollout:       api.ErrRolloutOpen,
+	}
+	if r.Code == fsm.RefusedGuarded {
+		return fmt.Errorf("%w: %w", errGuarded, api.Refuse(api.ErrRefused, r.Message, nil))
 	}
 	code, ok := codes[r.Code]
 	if !ok {

@@ -51,6 +51,12 @@ type Backend interface {
 
 	MonitorBackend
 
+	// Rollout tells of the rollout that is open or was the last. ErrNotFound
+	// when there was none.
+	Rollout(ctx context.Context) (Rollout, error)
+	// SteerRollout confirms, reverts or resumes the open rollout.
+	SteerRollout(ctx context.Context, r RolloutRequest) (Rollout, error)
+
 	// Status tells how the cluster is. It answers without a quorum too, with
 	// what this filer knows, and within two seconds: a filer that does not
 	// report in that time is reported as unreachable.

@@ -32,7 +32,9 @@ const (
 	ErrToken         Code = "token"         // unknown, used, expired or for another filer
 	ErrCompacted     Code = "compacted"     // the revision is older than what is kept
 	ErrDenied        Code = "denied"
-	ErrElsewhere     Code = "elsewhere" // another filer hosts the server; the message says which
+	ErrRolloutOpen   Code = "rollout-open" // it would come in the way of the rollout that is open
+	ErrUnsafe        Code = "unsafe"       // it could leave the cluster without a quorum, and was not forced
+	ErrElsewhere     Code = "elsewhere"    // another filer hosts the server; the message says which
 )
 
 // The rest are failures of the request or of the machinery.
@@ -46,6 +48,7 @@ const (
 	ErrUnknownOutcome Code = "unknown-outcome"
 	ErrDamaged        Code = "damaged"   // a file of the filer is damaged; the message says which
 	ErrDiskFull       Code = "disk-full" // the filer cannot write
+	ErrRollout        Code = "rollout"   // the change is committed, and its rollout was stopped or reverted
 	ErrInternal       Code = "internal"
 )
 
@@ -86,6 +89,9 @@ var kinds = map[Code]struct {
 	ErrUnknownOutcome: {http.StatusGatewayTimeout, ExitTimeout, "outcome unknown"},
 	ErrDamaged:        {http.StatusInternalServerError, ExitUnreachable, "the filer's store is damaged"},
 	ErrDiskFull:       {http.StatusInsufficientStorage, ExitUnreachable, "the filer's disk is full"},
+	ErrRolloutOpen:    {http.StatusConflict, ExitRefused, "a rollout is open"},
+	ErrUnsafe:         {http.StatusConflict, ExitRefused, "the cluster could be left without a quorum"},
+	ErrRollout:        {http.StatusConflict, ExitRefused, "the rollout did not complete"},
 	ErrInternal:       {http.StatusInternalServerError, ExitRefused, "internal error"},
 }
 
@@ -126,7 +132,9 @@ func (e *Error) Is(target error) bool {
 }
 
 // Refusal reports whether the code is a refusal.
-func (c Code) Refusal() bool { return kinds[c].exit == ExitRefused && c != ErrInternal }
+func (c Code) Refusal() bool {
+	return kinds[c].exit == ExitRefused && c != ErrInternal && c != ErrRollout
+}
 
 // ErrorOf returns err as an *Error, whatever it is: an *Error or a Code that
 // err wraps decides the code, an ended context means a timeout.

@@ -89,6 +89,9 @@ var routes = []route{
 	{method: "DELETE", path: "/v1/documents/{kind}/{name...}", summary: "Delete one document", reply: ApplyResult{},
 		query: []query{queryIfRevision, queryWait, queryRequestID}, handle: (*Server).deleteDocument},
 
+	{method: "GET", path: "/v1/rollout", summary: "The rollout that is open or was the last", reply: Rollout{}, handle: (*Server).getRollout},
+	{method: "POST", path: "/v1/rollout", summary: "Confirm, revert or resume the open rollout", body: RolloutRequest{}, reply: Rollout{}, handle: (*Server).postRollout},
+
 	{method: "GET", path: "/v1/dump", summary: "The whole configuration as text", reply: documents{}, replyTypes: []string{typeYAML, typeLines},
 		detail: "Everything that users write, in a form that restore and apply read. Ask for application/jsonl in the Accept header to get one JSON document a line.",
 		query:  []query{queryConsistency}, handle: (*Server).getDump},

@@ -26,6 +26,8 @@ type Status struct {
 	Filers   []FilerStatus       `json:"filers"`
 	Servers  []ServerStatus      `json:"servers"`
 	Findings []netquorum.Finding `json:"findings"`
+	// Rollout is the one that is open or was the last.
+	Rollout *Rollout `json:"rollout,omitempty"`
 }
 
 // A LifeState is where a filer's daemon is in its life.

@@ -86,8 +86,10 @@ type ApplyRequest struct {
 	DryRun bool `json:"dryRun,omitempty"`
 	Wait   Wait `json:"wait,omitempty"`
 	// Changes asks for the changed documents in the answer.
-	Changes bool   `json:"changes,omitempty"`
-	Actor   string `json:"-"` // who is on the other end of the socket
+	Changes bool `json:"changes,omitempty"`
+	// Rollout is how the change is rolled out, if it needs to be.
+	Rollout RolloutOptions `json:"rollout,omitzero"`
+	Actor   string         `json:"-"` // who is on the other end of the socket
 }
 
 // A Put creates a document or replaces it whole.
@@ -116,6 +118,10 @@ type ApplyResult struct {
 	Revision netquorum.Revision `json:"revision"`
 	// Changed is how many documents differ from before.
 	Changed int `json:"changed"`
+	// Rollout is the name of the rollout that the transaction began; in a dry
+	// run, Guarded is why it would need one.
+	Rollout string `json:"rollout,omitempty"`
+	Guarded string `json:"guarded,omitempty"`
 	// Changes are the changed documents. A Backend fills them in a dry run
 	// only; otherwise the server takes them from the history when asked.
 	Changes []DocumentChange `json:"changes,omitempty"`

@@ -40,6 +40,9 @@ type Backend struct {
 	statistics api.Statistics
 	present    []api.Presence
 	monitors   monitors
+	rollout    *api.Rollout
+	// Steered are the requests that SteerRollout was given.
+	Steered []api.RolloutRequest
 }
 
 // LoseQuorum makes writes and linearizable reads fail until it is called again
