@@ -13,6 +13,7 @@ type Desired struct {
 	Links     []Link // an order in which each can be made from those before it
 	Addresses []Address
 	Routes    []Route
+	Global    Settings // of the network namespace; nothing where no VRF is wanted
 	Rules     []Rule
 	Access    *Ruleset // nil: no access policy concerns this filer
 	// Problems are objects of the configuration that this filer cannot have,

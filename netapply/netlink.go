@@ -205,8 +205,12 @@ func (k *Netlink) indexOf(name string) (int, error) {
 
 // writeSetting writes below /proc/sys.
 func (k *Netlink) writeSetting(link, name string, v int) error {
+	return k.writeSys(settingPath(link, name), v)
+}
+
+func (k *Netlink) writeSys(path string, v int) error {
 	k.writes.Add(1)
-	f, err := os.OpenFile(filepath.Join("/proc/sys", settingPath(link, name)), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join("/proc/sys", path), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

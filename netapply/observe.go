@@ -55,6 +55,9 @@ func (k *Netlink) Observe(ctx context.Context, looks ...Look) (Observed, error) 
 		o.Routes = append(o.Routes, routes...)
 		o.Rules = append(o.Rules, rules...)
 	}
+	if o.Global, err = observeGlobal(); err != nil {
+		return o, err
+	}
 	if o.Access, err = k.filter.observe(); err != nil {
 		return o, err
 	}

@@ -10,6 +10,7 @@ type Observed struct {
 	Routes    []Route
 	Rules     []Rule
 	Access    *Ruleset // the content of our nftables table, nil when there is none
+	Global    Settings // of the network namespace, those that plans may change
 	IPv6      bool     // the kernel has IPv6
 	// AddressProtocol says that the kernel keeps who made an address. Without
 	// it (before Linux 5.18) ownership of addresses goes by their link.

@@ -28,6 +28,7 @@ import (
 func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
 	p := newPlanner(want, have)
 	p.guard()
+	p.global()
 	for _, l := range want.Links {
 		p.link(l)
 	}

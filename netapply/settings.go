@@ -11,7 +11,14 @@ var aliasSettings = Settings{
 	"ipv4/rp_filter": 2,
 	// The second address of a subnet must outlive the first.
 	"ipv4/promote_secondaries": 1,
-	"ipv6/disable_ipv6":        0,
+	// Nothing is answered for others, and nothing passed on between networks,
+	// also where the machine forwards on interfaces that are not ours. (For IPv6
+	// the kernel forwards everywhere or nowhere; this makes the link a host's.)
+	"ipv4/proxy_arp":    0,
+	"ipv4/forwarding":   0,
+	"ipv6/proxy_ndp":    0,
+	"ipv6/forwarding":   0,
+	"ipv6/disable_ipv6": 0,
 	// Addresses and routes come from the configuration, not from a router.
 	"ipv6/accept_ra": 0,
 	// Entering or leaving a VRF takes the link down for an instant.
@@ -22,7 +29,9 @@ var aliasSettings = Settings{
 // address, not even a link-local one (N12). They hear what is asked of the
 // links above them and must not answer in their place: neighbours would learn
 // their MAC, which stays behind when a server moves.
-var carrierSettings = Settings{"ipv4/arp_ignore": 1, "ipv6/disable_ipv6": 1}
+var carrierSettings = Settings{
+	"ipv4/arp_ignore": 1, "ipv4/proxy_arp": 0, "ipv4/forwarding": 0, "ipv6/disable_ipv6": 1,
+}
 
 // physicalSettings are for interfaces of the machine, for the same reason. An
 // address that somebody else has put there keeps being answered for.
@@ -31,11 +40,15 @@ var physicalSettings = Settings{"ipv4/arp_ignore": 1}
 // settingIndex numbers the settings as the kernel lists them with each link:
 // IPv4's from 1 in linux/ip.h, IPv6's from 0 in linux/ipv6.h.
 var settingIndex = map[string]int{
+	"ipv4/forwarding":          1,
+	"ipv4/proxy_arp":           3,
 	"ipv4/rp_filter":           8,
 	"ipv4/arp_announce":        18,
 	"ipv4/arp_ignore":          19,
 	"ipv4/promote_secondaries": 20,
+	"ipv6/forwarding":          0,
 	"ipv6/accept_ra":           3,
+	"ipv6/proxy_ndp":           22,
 	"ipv6/disable_ipv6":        26,
 	"ipv6/keep_addr_on_down":   42,
 }

@@ -94,6 +94,7 @@ func (w *wanter) hosted(h netquorum.Hosted, policy *netquorum.Routes) {
 	if policy != nil && policy.VRF {
 		l := vrf(h.Key, w.tables[tableKey{h.Key.Fold(), ""}])
 		domain = l.Name
+		w.out.Global = domainSettings
 		w.out.Links = append(w.out.Links, l)
 	}
 	var own carriers

@@ -37,6 +37,7 @@ type Kernel struct {
 	routes    []route
 	rules     []netapply.Rule
 	access    *netapply.Ruleset
+	global    netapply.Settings
 }
 
 type link struct {
@@ -55,7 +56,8 @@ type route struct {
 // New returns a kernel with physical interfaces of the given names, down, with
 // an MTU of 1500.
 func New(physical ...string) *Kernel {
-	k := &Kernel{next: 2, links: map[string]*link{}}
+	k := &Kernel{next: 2, links: map[string]*link{},
+		global: netapply.Settings{"ipv4/tcp_l3mdev_accept": 0, "ipv4/udp_l3mdev_accept": 0}}
 	k.links["lo"] = &link{ObservedLink: netapply.ObservedLink{
 		Link: netapply.Link{Name: "lo", MTU: 65536, Settings: defaultSettings()}, Index: 1, Up: true,
 	}, physical: true}
@@ -159,6 +161,7 @@ func (k *Kernel) Observe(ctx context.Context, looks ...netapply.Look) (netapply.
 		}
 	}
 	o.Rules = slices.Clone(k.rules)
+	o.Global = maps.Clone(k.global)
 	o.Access = k.access
 	return o, ctx.Err()
 }
@@ -212,6 +215,9 @@ func (k *Kernel) do(s netapply.Step) error {
 			return unix.EEXIST
 		}
 		k.rules = append(k.rules, s.Rule)
+		return nil
+	case netapply.SetGlobal:
+		maps.Copy(k.global, s.Settings)
 		return nil
 	case netapply.SetAccess:
 		k.access = s.New
@@ -275,6 +281,7 @@ func macOf(name string) netquorum.MAC {
 func defaultSettings() netapply.Settings {
 	return netapply.Settings{
 		"ipv4/arp_ignore": 0, "ipv4/arp_announce": 0, "ipv4/rp_filter": 0, "ipv4/promote_secondaries": 0,
+		"ipv4/proxy_arp": 0, "ipv4/forwarding": 0, "ipv6/proxy_ndp": 0, "ipv6/forwarding": 0,
 		"ipv6/disable_ipv6": 0, "ipv6/accept_ra": 1, "ipv6/keep_addr_on_down": 0,
 	}
 }
