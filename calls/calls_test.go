@@ -1,0 +1,438 @@
+package calls
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const patience = 10 * time.Second
+
+// A peer is a server of one handler on a socket.
+type peer struct {
+	socket  string
+	stop    context.CancelFunc // graceful
+	cut     context.CancelFunc // not
+	served  sync.WaitGroup
+	mu      sync.Mutex
+	errs    []error
+	accepts atomic.Int64
+}
+
+func start(t testing.TB, h http.HandlerFunc) *peer {
+	t.Helper()
+	p := &peer{socket: filepath.Join(t.TempDir(), "s")}
+	l, err := net.Listen("unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ctx, base context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	base, p.cut = context.WithCancel(context.Background())
+	p.served.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.accepts.Add(1)
+			p.served.Go(func() {
+				err := Serve(ctx, base, conn, nil, h, slog.New(slog.DiscardHandler))
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.errs = append(p.errs, err)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		p.stop()
+		p.cut()
+		p.served.Wait()
+	})
+	return p
+}
+
+func (p *peer) client(t testing.TB) *Client {
+	c := &Client{Dial: func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", p.socket)
+	}}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || int64(len(body)) != r.ContentLength {
+		w.WriteHeader(http.StatusBadRequest)
+	}
+	w.Header().Set("Content-Type", "text/"+r.Header.Get("Content-Type"))
+	if r.URL.Query().Has("status") {
+		w.WriteHeader(http.StatusTeapot)
+	}
+	fmt.Fprintf(w, "%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Accept"), body)
+}
+
+func TestAHandlerSeesWhatACallerSends(t *testing.T) {
+	p := start(t, echo)
+	h := &http.Client{Transport: p.client(t)}
+	for _, test := range []struct {
+		method, target, contentType, accept, body, want string
+		status                                          int
+	}{
+		{"GET", "/v1/a?x=1", "", "", "", "GET /v1/a  ", 200},
+		{"POST", "/v1/b", "kind", "text", "hello", "POST /v1/b text hello", 200},
+		{"PUT", "/c%20d?status", "", "", strings.Repeat("long ", 100_000), "PUT /c d  " + strings.Repeat("long ", 100_000), http.StatusTeapot},
+	} {
+		req, err := http.NewRequest(test.method, "http://peer"+test.target, strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", test.contentType)
+		req.Header.Set("Accept", test.accept)
+		resp, err := h.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(body) != test.want || resp.StatusCode != test.status || resp.Header.Get("Content-Type") != "text/"+test.contentType {
+			t.Errorf("%s %s: %s, %q, %.80q, %v", test.method, test.target, resp.Status, resp.Header.Get("Content-Type"), body, err)
+		}
+	}
+}
+
+func TestManyCallersShareAConnection(t *testing.T) {
+	p := start(t, echo)
+	c := p.client(t)
+	var callers sync.WaitGroup
+	for i := range 64 {
+		callers.Go(func() {
+			for j := range 100 {
+				body := fmt.Sprintf("%d of %d %s", j, i, strings.Repeat("x", j*i%5000))
+				a, err := c.Call(t.Context(), "POST", "/", "", "", []byte(body))
+				if err != nil || string(a.Body) != "POST /  "+body {
+					t.Errorf("%v, %.80q", err, a.Body)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if n := p.accepts.Load(); n != 1 {
+		t.Errorf("%d connections were made, want 1", n)
+	}
+}
+
+func TestASlowCallDoesNotHoldUpOthers(t *testing.T) {
+	release := make(chan struct{})
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+	})
+	c := p.client(t)
+	slow := make(chan error, 1)
+	go func() {
+		_, err := c.Call(t.Context(), "GET", "/slow", "", "", nil)
+		slow <- err
+	}()
+	for range 50 {
+		if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
+	ended := make(chan struct{})
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			<-r.Context().Done()
+			close(ended)
+		}
+	})
+	c := p.client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Call(ctx, "GET", "/wait", "", "", nil)
+		done <- err
+	}()
+	// Its request is in the connection before this one's answer comes back.
+	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		// It may have been cancelled before it was sent; then there is nothing to end.
+		t.Log("the request was never sent")
+	}
+	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+		t.Errorf("the connection is of no use afterwards: %v", err)
+	}
+}
+
+func TestAPanicCostsOneAnswer(t *testing.T) {
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/panic" {
+			w.Write([]byte("half an answer"))
+			panic("as planned")
+		}
+	})
+	c := p.client(t)
+	if a, err := c.Call(t.Context(), "GET", "/panic", "", "", nil); err != nil || a.Status != 500 || len(a.Body) > 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil || a.Status != 200 {
+		t.Errorf("the next call: %+v, %v", a, err)
+	}
+}
+
+func TestAStoppedServerAnswersWhatItHasBegun(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-release
+		w.Write([]byte("done"))
+	})
+	c := p.client(t)
+	type outcome struct {
+		a   Answer
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		a, err := c.Call(t.Context(), "GET", "/", "", "", nil)
+		done <- outcome{a, err}
+	}()
+	<-begun
+	p.stop()
+	close(release)
+	if o := <-done; o.err != nil || string(o.a.Body) != "done" {
+		t.Errorf("%q, %v", o.a.Body, o.err)
+	}
+}
+
+func TestACutConnectionEndsItsCallsAndTheNextMakesANewOne(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			begun <- struct{}{}
+			<-r.Context().Done()
+		}
+	})
+	c := p.client(t)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Call(t.Context(), "GET", "/wait", "", "", nil)
+		done <- err
+	}()
+	<-begun
+	c.current().conn.Close()
+	if err := <-done; err == nil || errors.Is(err, ErrNotSent) {
+		t.Errorf("%v, want an error that leaves open whether the request had an effect", err)
+	}
+	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
+func TestWhatCannotBeSentSaysSo(t *testing.T) {
+	p := start(t, echo)
+	c := p.client(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	nobody := &Client{Dial: func(context.Context) (net.Conn, error) { return nil, io.ErrClosedPipe }}
+	for name, call := range map[string]func() error{
+		"its context has ended": func() error { _, err := c.Call(over, "GET", "/", "", "", nil); return err },
+		"a body that is too long": func() error {
+			_, err := c.Call(t.Context(), "GET", "/", "", "", make([]byte, MaxBody+1))
+			return err
+		},
+		"a target that is too long": func() error {
+			_, err := c.Call(t.Context(), "GET", "/"+strings.Repeat("x", 1<<16), "", "", nil)
+			return err
+		},
+		"nobody is there": func() error { _, err := nobody.Call(t.Context(), "GET", "/", "", "", nil); return err },
+	} {
+		if err := call(); !errors.Is(err, ErrNotSent) {
+			t.Errorf("%s: %v, want ErrNotSent", name, err)
+		}
+	}
+	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+		t.Errorf("a good call afterwards: %v", err)
+	}
+}
+
+func TestAnAnswerThatIsTooLongIsAnError(t *testing.T) {
+	p := start(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, MaxBody+1)) })
+	if a, err := p.client(t).Call(t.Context(), "GET", "/", "", "", nil); err != nil || a.Status != 500 {
+		t.Errorf("%d, %v", a.Status, err)
+	}
+}
+
+// TestAPeerThatDoesNotReadHoldsUpItsCallers sends requests whose answers nobody
+// takes: the server must stop reading them rather than keep them all.
+func TestAPeerThatDoesNotReadHoldsUpItsCallers(t *testing.T) {
+	var answered atomic.Int64
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 100<<10))
+		answered.Add(1)
+	})
+	conn, err := net.Dial("unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	one := request{method: "GET", target: "/"}
+	conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	sent := 0
+	for ; err == nil && sent < 200_000; sent++ {
+		_, err = conn.Write(appendFrame(nil, kindRequest, uint32(sent), one.append))
+	}
+	if err == nil || answered.Load() > maxCalls+100 {
+		t.Errorf("%d requests were taken and %d answered for a peer that does not read", sent, answered.Load())
+	}
+}
+
+func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
+	p := start(t, echo)
+	good := request{method: "GET", target: "/"}
+	for name, b := range map[string][]byte{
+		"text":                       []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"a frame without a call":     {0, 0, 0, 1, 1},
+		"a huge frame":               {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 1},
+		"an answer":                  appendFrame(nil, kindAnswer, 1, answer{status: 200}.append),
+		"an unknown kind":            appendFrame(nil, 9, 1, nil),
+		"a request without words":    appendFrame(nil, kindRequest, 1, nil),
+		"a request with a bad path":  appendFrame(nil, kindRequest, 1, request{method: "GET", target: "%%"}.append),
+		"a call that is in use":      append(appendFrame(nil, kindRequest, 1, request{method: "GET", target: "/wait"}.append), appendFrame(nil, kindRequest, 1, good.append)...),
+		"a frame that is cut off":    appendFrame(nil, kindRequest, 1, good.append)[:12],
+		"a large frame that is cut":  append([]byte{0, 0x10, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 100)...),
+		"a word longer than a frame": appendFrame(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := p
+			if name == "a call that is in use" {
+				p = start(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			}
+			conn, err := net.Dial("unix", p.socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			conn.(*net.UnixConn).CloseWrite()
+			conn.SetReadDeadline(time.Now().Add(patience))
+			if got, err := io.ReadAll(conn); err != nil || bytes.Contains(got, []byte("GET /")) {
+				t.Errorf("answered %q, %v", got, err)
+			}
+		})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, err := range p.errs {
+		if err == nil {
+			t.Error("a connection of garbage counts as a good one")
+		}
+	}
+}
+
+func TestNoGoroutineIsLeftBehind(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 20 {
+		p := start(t, echo)
+		c := p.client(t)
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() { c.Call(t.Context(), "GET", "/", "", "", nil) })
+		}
+		callers.Wait()
+		c.CloseIdleConnections()
+		p.stop()
+		p.cut()
+	}
+	deadline := time.Now().Add(patience)
+	for runtime.NumGoroutine() > before+25 { // 20 listeners are open until the test ends
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
+}
+
+func FuzzServer(f *testing.F) {
+	f.Add(appendFrame(nil, kindRequest, 1, request{"POST", "/x?y=z", "a", "b", []byte("body")}.append))
+	f.Add(appendFrame(nil, kindCancel, 1, nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := &serving{out: newOutbox(io.Discard), handler: http.HandlerFunc(echo), base: context.Background(),
+			work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{}}
+		s.read(bufio.NewReader(bytes.NewReader(b)))
+		close(s.work)
+		s.workers.Wait()
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(appendFrame(nil, kindAnswer, 1, answer{200, "text", []byte("body")}.append))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fr, err := readFrame(bufio.NewReader(bytes.NewReader(b)))
+		if err != nil {
+			return
+		}
+		if a, err := parseAnswer(fr.payload); err == nil {
+			again := appendFrame(nil, fr.kind, fr.call, a.append)
+			if !bytes.HasPrefix(b, again) {
+				t.Errorf("%x became %x", b, again)
+			}
+		}
+	})
+}
+
+func BenchmarkCalls(b *testing.B) {
+	p := start(b, echo)
+	c := p.client(b)
+	b.Run("one caller", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := c.Call(b.Context(), "GET", "/", "", "", nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("64 callers", func(b *testing.B) {
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := c.Call(b.Context(), "GET", "/", "", "", nil); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}

@@ -1,0 +1,76 @@
+package calls
+
+import (
+	"io"
+	"sync"
+)
+
+// An outbox writes frames. Whoever adds one when nobody writes becomes the writer,
+// of its own frame and of all that others add meanwhile: a single caller writes at
+// once, and many share a write.
+type outbox struct {
+	w io.Writer
+
+	mu      sync.Mutex
+	room    *sync.Cond // pending became shorter, or err was set
+	pending []byte
+	spare   []byte
+	writing bool
+	err     error
+}
+
+// Bounds of what waits to be written: whoever adds more waits, so that a peer
+// that does not read holds up its callers and not the memory. maxSpare is what is
+// kept of the space for the next.
+const (
+	maxPending = 1 << 20
+	maxSpare   = 64 << 10
+)
+
+func newOutbox(w io.Writer) *outbox {
+	o := &outbox{w: w}
+	o.room = sync.NewCond(&o.mu)
+	return o
+}
+
+// add sends what fill appends. It returns when that was written or another caller
+// has taken it over; an error is final for the connection.
+func (o *outbox) add(fill func([]byte) []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.pending) > maxPending && o.err == nil {
+		o.room.Wait()
+	}
+	if o.err != nil {
+		return o.err
+	}
+	o.pending = fill(o.pending)
+	if o.writing {
+		return nil
+	}
+	o.writing = true
+	for len(o.pending) > 0 && o.err == nil {
+		now := o.pending
+		o.pending, o.spare = o.spare[:0], nil
+		o.mu.Unlock()
+		_, err := o.w.Write(now)
+		o.mu.Lock()
+		o.err = err
+		if cap(now) <= maxSpare {
+			o.spare = now
+		}
+		o.room.Broadcast()
+	}
+	o.writing = false
+	return o.err
+}
+
+// fail ends the outbox: nothing more is sent.
+func (o *outbox) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+	o.room.Broadcast()
+}
