@@ -158,7 +158,7 @@ func buildWorld(t *testing.T, vrf bool) behalf.Given {
 		ip -n switch link set p0 master br0 up`)
 	for _, n := range []string{"1", "2"} {
 		sh(t, strings.ReplaceAll(`ip netns add gwN
-			ip link add eth0 netns gwN type veth peer name pN netns switch
+			ip -n gwN link add eth0 type veth peer name pN netns switch
 			ip -n switch link set pN master br0 up
 			ip -n gwN link set lo up
 			ip -n gwN addr add 10.N.0.254/24 dev eth0
