@@ -81,6 +81,9 @@ func access(c netquorum.Config, self netquorum.Key, interfaces []netquorum.Inter
 	}
 	for _, i := range interfaces {
 		if !i.Name.IsAlias() {
+			// It has a link-local address of its own, and hears broadcasts to the
+			// aliases above it.
+			b.link(string(i.Name), "", b.filer, nil)
 			continue
 		}
 		b.link(string(i.Name), i.Name, b.filer, nil)

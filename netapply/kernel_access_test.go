@@ -257,15 +257,20 @@ func TestKernelAccessMany(t *testing.T) {
 // policies draws other policies in the place of the configuration's.
 func (d *drawer) policies(t testing.TB, c netquorum.Config) netquorum.Config {
 	t.Helper()
-	docs, err := netquorum.ParseDocuments("drawn", []byte(d.policyText("clients")+"\n---\n"+d.policyText("admins")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, problems := c.Change(docs, nil)
+	c, problems := c.Change(d.accessPolicies(), nil)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	return c
+}
+
+// accessPolicies draws two.
+func (d *drawer) accessPolicies() []netquorum.Document {
+	docs, err := netquorum.ParseDocuments("drawn", []byte(d.policyText("clients")+"\n---\n"+d.policyText("admins")))
+	if err != nil {
+		panic(err)
+	}
+	return docs
 }
 
 // policyText draws an access policy.
@@ -291,4 +296,3 @@ func (d *drawer) policyText(name string) string {
 	}
 	return strings.TrimSuffix(b.String(), "  rules:\n")
 }
-
