@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"github.com/netquorum/netquorum"
@@ -264,6 +265,7 @@ func speakByGateways(t *testing.T, vrf bool) {
 		}
 		listening(t, given, s.server, s.gateway, s.four)
 	}
+	everywhere(t)
 	for _, try := range tries {
 		if got, err := command(t, nil, try.network, try.to); err == nil {
 			t.Errorf("the filer itself has no route, but %s %s answered %q", try.network, try.to, got)
@@ -317,6 +319,61 @@ func listening(t *testing.T, given behalf.Given, server, gateway, address string
 	}
 	if _, err := config.Listen(t.Context(), "tcp4", remote4+":99"); err == nil {
 		t.Errorf("%s listens on an address that is not its own", server)
+	}
+}
+
+// everywhere has a daemon that knows nothing of servers listen on the wildcard
+// address: it answers on each of them, by that one's routes.
+func everywhere(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", ":98")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go serveTCP(l, "daemon")
+	c, err := net.ListenPacket("udp4", ":98")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// UDP has no connection to remember the address that was asked: a daemon has
+	// to answer from there itself (IP_PKTINFO), with one network or with many.
+	p := ipv4.NewPacketConn(c)
+	if err := p.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			_, cm, from, err := p.ReadFrom(make([]byte, 100))
+			if err != nil {
+				return
+			}
+			p.WriteTo([]byte("daemon "+host(from)), &ipv4.ControlMessage{Src: cm.Dst, IfIndex: cm.IfIndex}, from)
+		}
+	}()
+	for gateway, addresses := range map[string][]string{"gw1": {"10.1.0.1", "2001:db8:1::1"}, "gw2": {"10.2.0.1", "2001:db8:2::1"}} {
+		for i, remote := range []string{remote4, remote6} {
+			for _, network := range []string{"tcp", "udp"} {
+				if network == "udp" && remote == remote6 {
+					continue
+				}
+				err := inside(gateway, func() error {
+					d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(remote)}}
+					if network == "udp" {
+						d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(remote)}
+					}
+					got, err := ask(d.DialContext, network, net.JoinHostPort(addresses[i], "98"))
+					if want := "daemon " + remote; err == nil && got != want {
+						err = fmt.Errorf("%q, want %q", got, want)
+					}
+					return err
+				})
+				if err != nil {
+					t.Errorf("%s asks the daemon at %s by %s from far away: %v", gateway, addresses[i], network, err)
+				}
+			}
+		}
 	}
 }
 
