@@ -30,7 +30,7 @@ type testFiler struct {
 	stop   func()
 }
 
-func newTestFiler(t *testing.T, name string) *testFiler {
+func newTestFiler(t *testing.T, name string, with ...func(*testFiler)) *testFiler {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -48,9 +48,12 @@ func newTestFiler(t *testing.T, name string) *testFiler {
 	f := &testFiler{t: t, name: name, cfg: Config{
 		DataDir: filepath.Join(dir, "data"), Socket: filepath.Join(sockets, name), Listen: address, Advertise: []string{address},
 		// Slow enough for a busy machine under the race detector.
-		Heartbeat: 400 * time.Millisecond, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Heartbeat: 400 * time.Millisecond, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: testLevel()})),
 		Version: "test", Features: []netapply.Feature{{Name: netapply.FeatureMacvlan, Present: true}, {Name: netapply.FeatureVRF, Detail: "not in this kernel"}},
 	}}
+	for _, set := range with {
+		set(f)
+	}
 	f.client = api.NewClient(f.cfg.Socket)
 	t.Cleanup(f.client.Close)
 	f.powerOn()
@@ -154,11 +157,13 @@ spec: {group: main, addresses: [{alias: data0, instance: 0, prefix: 10.2.2.1/24}
 `
 
 // form makes a cluster of f1, f2 and f3.
-func form(t *testing.T) []*testFiler {
+func form(t *testing.T) []*testFiler { t.Helper(); return formOf(t) }
+
+func formOf(t *testing.T, with ...func(*testFiler)) []*testFiler {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	fs := []*testFiler{newTestFiler(t, "f1"), newTestFiler(t, "f2"), newTestFiler(t, "f3")}
+	fs := []*testFiler{newTestFiler(t, "f1", with...), newTestFiler(t, "f2", with...), newTestFiler(t, "f3", with...)}
 	if _, err := fs[0].client.Init(ctx, api.InitRequest{Filer: "f1", Documents: parse(t, testCluster)}); err != nil {
 		t.Fatalf("init: %v", err)
 	}
@@ -505,4 +510,12 @@ func TestAFilerThatWasReplacedHostsNothingAndKeepsItsInterfaces(t *testing.T) {
 		}
 	}
 	hostOf(t, rest)
+}
+
+// testLevel is how much the agents of these tests say.
+func testLevel() slog.Level {
+	if testing.Verbose() {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }

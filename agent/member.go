@@ -134,6 +134,7 @@ func (m *member) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.lead.Run(ctx) })
 	reporter := m.reporter()
+	m.step.tell = reporter.Wake
 	g.Go(func() error { return reporter.Run(ctx) })
 	g.Go(func() error { return m.agent.healthChanges(ctx, reporter.Wake) })
 	g.Go(func() error { m.keeper.Run(ctx); return ctx.Err() })

@@ -31,6 +31,7 @@ type stepper struct {
 	// gateways are those that answer now.
 	gateways func(ctx context.Context, c netquorum.Config) gateways
 	instant  func(string)
+	tell     func() // the leader, soon
 	log      *slog.Logger
 
 	caughtUp bool // used by Run only
@@ -51,6 +52,7 @@ func (s *stepper) set(a rollout.Attempt) {
 	s.attempt = a
 	s.mu.Unlock()
 	s.follower.Wake()
+	s.tell()
 }
 
 // ahead tells which attempt the kernel follows, "" for none. An attempt counts
@@ -227,7 +229,7 @@ func (m *member) stepper() *stepper {
 			_, held := m.lease.Held(m.cfg.Now(), s.Revision())
 			return held && s.Revision() >= m.boot.Revision
 		},
-		prove: m.prove, gateways: m.answering, instant: m.cfg.Instant, log: m.log,
+		prove: m.prove, gateways: m.answering, instant: m.cfg.Instant, tell: func() {}, log: m.log,
 	}
 }
 

@@ -187,9 +187,9 @@ func (n *next) begin(s *netquorum.RolloutStep) Decision {
 	if !s.Interrupts {
 		return n.attempt(s)
 	}
-	s.State, s.Servers = netquorum.StepDraining, nil
+	s.State = netquorum.StepDraining
 	for d := range n.c.All(netquorum.KindPlacement) {
-		if p := d.Spec.(*netquorum.Placement); strings.EqualFold(p.Filer, s.Filer) {
+		if p := d.Spec.(*netquorum.Placement); strings.EqualFold(p.Filer, s.Filer) && !slices.Contains(s.Servers, d.Name) {
 			s.Servers = append(s.Servers, d.Name)
 		}
 	}
@@ -205,9 +205,11 @@ func (n *next) attempt(s *netquorum.RolloutStep) Decision {
 // draining waits until the servers that can be hosted elsewhere have left. The
 // others go down with the filer's links.
 func (n *next) draining(s *netquorum.RolloutStep) Decision {
-	if !n.live(s.Filer) {
+	if f := n.seen.Filers[s.Filer]; f.Gone {
 		s.State = netquorum.StepWaiting
 		return n.put()
+	} else if !f.Live {
+		return wait("%s may be away or not", s.Filer)
 	}
 	candidates := Candidates(n.c)
 	for h := range n.c.Hosted() {
