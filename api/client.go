@@ -13,9 +13,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
 )
 
 // A Client talks to a daemon over its local socket. It is safe for concurrent
@@ -25,7 +27,8 @@ import (
 // so that the answer can still say what it was that took too long.
 type Client struct {
 	socket string
-	http   *http.Client
+	calls  *calls.Client
+	http   *http.Client // for streams and bodies of any size
 }
 
 // NewClient returns a client of the daemon at the socket; DefaultSocket when
@@ -39,17 +42,21 @@ func NewClient(socket string) *Client {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
 		},
-		// One connection for each of many concurrent callers: the default of
-		// two would open and close them all the time.
-		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     time.Minute,
-		DisableCompression:  true,
+		IdleConnTimeout:    time.Minute,
+		DisableCompression: true,
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: t}}
+	return &Client{
+		socket: socket,
+		calls:  &calls.Client{Dial: func(ctx context.Context) (net.Conn, error) { return dialCalls(ctx, socket) }},
+		http:   &http.Client{Transport: t},
+	}
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.calls.CloseIdleConnections()
+}
 
 // Version asks what the daemon is.
 func (c *Client) Version(ctx context.Context) (v Version, err error) {
@@ -144,7 +151,12 @@ func (c *Client) Restore(ctx context.Context, docs []netquorum.Document) (res Re
 	if err != nil {
 		return res, err
 	}
-	return res, c.decode(ctx, "POST", resp, &res)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return res, c.failure(ctx, "POST", err)
+	}
+	return res, c.decode(answer, &res)
 }
 
 // History reads past changes, with their diffs.
@@ -175,53 +187,49 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 	return c.send(ctx, "GET", path, q, nil, into)
 }
 
+// send sends one request with a JSON body, in, if it is not nil, and decodes the
+// answer into out, if that is not nil.
 func (c *Client) send(ctx context.Context, method, path string, q url.Values, in, out any) error {
-	var body io.Reader
+	var body []byte
 	kind := ""
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
 			return err
 		}
-		body, kind = bytes.NewReader(data), typeJSON
+		if kind = typeJSON; len(body) > maxApply {
+			return tooLarge(maxApply)
+		}
 	}
-	resp, err := c.do(ctx, method, path, q, body, kind, "")
-	if err != nil {
-		return err
+	target := withQuery(ctx, path, q)
+	a, err := c.calls.Call(ctx, method, target, kind, "", body)
+	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.Is(err, calls.ErrNotSent) {
+		// The connection may have been that of a daemon that was restarted.
+		a, err = c.calls.Call(ctx, method, target, kind, "", body)
 	}
-	return c.decode(ctx, method, resp, out)
-}
-
-func (c *Client) decode(ctx context.Context, method string, resp *http.Response, out any) error {
-	defer resp.Body.Close()
-	if out == nil {
-		io.Copy(io.Discard, resp.Body)
-		return nil
-	}
-	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return c.failure(ctx, method, err)
 	}
-	if err := json.Unmarshal(data, out); err != nil {
+	if a.Status >= 300 {
+		return c.refused(fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status)), a.Body)
+	}
+	return c.decode(a.Body, out)
+}
+
+func (c *Client) decode(body []byte, out any) error {
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
 		return Refuse(ErrInternal, fmt.Sprintf("the daemon at %s answered what this client cannot read: %v; are their versions the same?", c.socket, err), nil)
 	}
 	return nil
 }
 
-// do sends one request and returns an answer that is no error; the caller
-// closes its body.
+// do sends one request over HTTP and returns an answer that is no error; the
+// caller closes its body.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, body io.Reader, contentType, accept string) (*http.Response, error) {
-	if left, ok := timeLeft(ctx); ok && path != "/v1/watch" {
-		if q == nil {
-			q = url.Values{}
-		}
-		q.Set("timeout", left.String())
-	}
-	target := "http://netquorum" + path
-	if len(q) > 0 {
-		target += "?" + q.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://netquorum"+withQuery(ctx, path, q), body)
 	if err != nil {
 		return nil, err
 	}
@@ -239,15 +247,40 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, body
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	e := new(Error)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxApply))
-	if err == nil {
-		err = json.Unmarshal(data, e)
+	if err != nil {
+		return nil, c.failure(ctx, method, err)
 	}
+	return nil, c.refused(resp.Status, data)
+}
+
+// refused is the error that the daemon answered.
+func (c *Client) refused(status string, body []byte) error {
+	e := new(Error)
+	err := json.Unmarshal(body, e)
 	if _, known := kinds[e.Code]; err != nil || !known {
-		return nil, Refuse(ErrInternal, fmt.Sprintf("the daemon at %s answered %s; is it a netquorum daemon of this version?", c.socket, resp.Status), nil)
+		return c.stranger(status)
 	}
-	return nil, e
+	return e
+}
+
+func (c *Client) stranger(status string) error {
+	return Refuse(ErrInternal, fmt.Sprintf("the daemon at %s answered %s; is it a netquorum daemon of this version?", c.socket, status), nil)
+}
+
+// withQuery appends the parameters to a path, and the time that is left for the
+// answer, if the request is one that has an answer.
+func withQuery(ctx context.Context, path string, q url.Values) string {
+	if left, ok := timeLeft(ctx); ok && !strings.HasSuffix(path, "/watch") {
+		if len(q) == 0 {
+			return path + "?timeout=" + left.String()
+		}
+		q.Set("timeout", left.String())
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
 }
 
 // timeLeft is what to tell the daemon of the context's deadline.
@@ -264,7 +297,10 @@ func timeLeft(ctx context.Context) (time.Duration, bool) {
 // failure says what a broken exchange means to the caller.
 func (c *Client) failure(ctx context.Context, method string, err error) error {
 	var dial *net.OpError
+	var other *notUpgradedError
 	switch {
+	case errors.As(err, &other):
+		return c.stranger(other.status)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return Refuse(ErrTimeout, "timed out waiting for the daemon at "+c.socket, nil)
 	case ctx.Err() != nil:
@@ -275,7 +311,7 @@ func (c *Client) failure(ctx context.Context, method string, err error) error {
 		return Refuse(ErrUnreachable, "no permission to open "+c.socket+": run this as the daemon's user", nil)
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return Refuse(ErrUnreachable, fmt.Sprintf("the daemon at %s does not answer: %v", c.socket, dial.Err), nil)
-	case method != http.MethodGet:
+	case method != http.MethodGet && !errors.Is(err, calls.ErrNotSent):
 		return Refuse(ErrUnknownOutcome, fmt.Sprintf("the connection to the daemon at %s broke before its answer: %v", c.socket, err), nil)
 	}
 	return Refuse(ErrUnreachable, fmt.Sprintf("the connection to the daemon at %s broke: %v", c.socket, err), nil)

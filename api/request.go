@@ -28,12 +28,16 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, Refuse(ErrTooLarge, fmt.Sprintf("the request is larger than %d MiB; split it, or use restore for a whole configuration", limit>>20), nil)
+		return nil, tooLarge(limit)
 	}
 	if err != nil {
 		return nil, usage("reading the request: %v", err)
 	}
 	return buf.Bytes(), nil
+}
+
+func tooLarge(limit int64) error {
+	return Refuse(ErrTooLarge, fmt.Sprintf("the request is larger than %d MiB; split it, or use restore for a whole configuration", limit>>20), nil)
 }
 
 // readJSON reads a JSON body strictly.
@@ -218,7 +222,7 @@ func ParseKind(s string) (netquorum.Kind, error) {
 	folded := strings.ToLower(s)
 	for _, k := range netquorum.Kinds {
 		name := strings.ToLower(string(k))
-		if folded == name || folded == name+"s" {
+		if folded == name || folded == name+"s" || folded == name+"es" {
 			return k, nil
 		}
 	}
@@ -229,6 +233,8 @@ func ParseKind(s string) (netquorum.Kind, error) {
 		return netquorum.KindFilerGroup, nil
 	case "route":
 		return netquorum.KindRoutes, nil
+	case "app":
+		return netquorum.KindApplication, nil
 	}
 	return "", Refuse(ErrUsage, (&netquorum.UnknownKindError{Kind: netquorum.Kind(s)}).Error(), nil)
 }

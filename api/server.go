@@ -48,6 +48,8 @@ type Server struct {
 
 	closing context.Context // ends the watches, which would never end by themselves
 	close   context.CancelFunc
+	// upgraded counts the connections that net/http has given away.
+	upgraded sync.WaitGroup
 }
 
 // NewServer returns a server that is ready to Serve.
@@ -65,6 +67,7 @@ func NewServer(o Options) *Server {
 	for _, rt := range routes {
 		s.mux.HandleFunc(rt.method+" "+rt.path, s.endpoint(rt))
 	}
+	s.mux.HandleFunc("GET "+pathCalls, s.upgrade)
 	if o.Metrics != nil {
 		s.mux.Handle("GET /metrics", o.Metrics)
 	}
@@ -99,10 +102,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.close()
 		grace, cancelGrace := context.WithTimeout(base, shutdownGrace)
 		defer cancelGrace()
+		// When the grace is over the rest is told to end, and is cut off.
+		defer context.AfterFunc(grace, cancel)()
 		if h.Shutdown(grace) != nil {
-			cancel() // the rest is told to end, and is cut off
 			h.Close()
 		}
+		s.upgraded.Wait()
 	})
 	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("api: %w", err)
