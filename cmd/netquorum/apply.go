@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ type writeFlags struct {
 	wait       string
 	ifRevision uint64
 	requestID  string
+	rollout    api.RolloutOptions
 	cmd        *cobra.Command
 }
 
@@ -32,7 +34,7 @@ func addWriteFlags(cmd *cobra.Command) *writeFlags {
 // request makes the transaction; documents and keys must be one together when a
 // revision is asked for, because that is one document's.
 func (w *writeFlags) request(docs []netquorum.Document, keys []netquorum.Key) (api.ApplyRequest, error) {
-	r := api.ApplyRequest{DryRun: w.dryRun, Wait: api.Wait(w.wait), RequestID: w.requestID, Changes: true}
+	r := api.ApplyRequest{DryRun: w.dryRun, Wait: api.Wait(w.wait), RequestID: w.requestID, Changes: true, Rollout: w.rollout}
 	switch r.Wait {
 	case api.WaitCommitted, api.WaitCached, api.WaitApplied:
 	default:
@@ -62,16 +64,21 @@ func (t *tool) applyCommand() *cobra.Command {
 		Long: `Create or replace documents in one transaction: all of them, or none if any rule
 would be broken by the configuration as a whole.
 
-Documents are replaced whole. Applying what is there already changes nothing.`,
+Documents are replaced whole. Applying what is there already changes nothing.
+
+A change that touches how filers reach each other, or takes links down, is rolled
+out filer by filer; --wait applied waits for the end of it. See netquorum rollout.`,
 		Example: `  netquorum apply -f cluster.yaml
   netquorum apply -f cluster.yaml -f vservers.yaml --wait applied
   netquorum apply -f filer2.yaml --dry-run
+  netquorum apply -f bonds.yaml --confirm 2m --wait applied && netquorum confirm
   netquorum get filer filer2 -o yaml | sed s/9000/1500/ | netquorum apply -f - --if-revision 12`,
 		Args: cobra.NoArgs,
 	}
 	addFileFlag(cmd, &files, "file with documents, - for standard input; may be repeated")
 	cmd.MarkFlagRequired("file")
 	flags := addWriteFlags(cmd)
+	addRolloutFlags(cmd, &flags.rollout)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		docs, err := t.readDocuments(files)
 		if err != nil {
@@ -89,8 +96,18 @@ Documents are replaced whole. Applying what is there already changes nothing.`,
 // write sends a transaction and shows what it did.
 func (t *tool) write(cmd *cobra.Command, req api.ApplyRequest) error {
 	var res api.ApplyResult
+	if req.Wait == api.WaitApplied {
+		t.bePatient(cmd) // it may begin a rollout
+	}
 	err := t.call(cmd, "waiting until it is "+string(req.Wait), func(ctx context.Context, c *api.Client) (err error) {
+		var watching sync.WaitGroup
+		done := make(chan struct{})
+		if req.Wait == api.WaitApplied && !req.DryRun {
+			watching.Go(func() { t.watchRollout(ctx, c, done) })
+		}
 		res, err = c.Apply(ctx, req)
+		close(done)
+		watching.Wait()
 		return err
 	})
 	if err != nil {
@@ -108,6 +125,9 @@ func (t *tool) write(cmd *cobra.Command, req api.ApplyRequest) error {
 			t.printf("revision %d: nothing changed\n", res.Revision)
 		} else {
 			t.printf("revision %d: %s changed\n", res.Revision, count(res.Changed, "document"))
+		}
+		if res.Rollout != "" {
+			t.printf("%s\n", rolloutNote(res, req))
 		}
 		return nil
 	})

@@ -91,7 +91,7 @@ func documentsChanged(c api.Change) string {
 			parts = append(parts, fmt.Sprintf("and %d more", len(c.Documents)-most))
 			break
 		}
-		parts = append(parts, d.Key().String()+" "+d.Verb())
+		parts = append(parts, d.Key().String()+" "+nameOr(rolloutProgress(d.After), d.Verb()))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -82,6 +82,7 @@ func (t *tool) command() *cobra.Command {
 	root.AddCommand(
 		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
 		t.applyCommand(), t.planCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
+		t.rolloutCommand(), t.confirmCommand(), t.revertCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
 		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.schemaCommand(), t.versionCommand(),
 	)

@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 //	backend monitor FILE  makes a filer's monitor say the JSON of the file
 //	backend happen FILE   makes all monitors tell of the event of the file
 //	backend count FILE    makes statistics answer with the JSON of the file
+//	backend rollout FILE  makes the JSON of the file the last rollout
 //	backend host FILE     makes the servers of the file hosted here
 //	exits N ARGS...       runs netquorum and checks its exit code
 //	waitfile FILE TEXT    waits until the file has the text
@@ -103,6 +104,10 @@ func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 		var st api.Statistics
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &st))
 		b.Count(st)
+	case "rollout":
+		var r api.Rollout
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &r))
+		b.SetRollout(&r)
 	case "host":
 		var list []api.Presence
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))

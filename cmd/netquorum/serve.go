@@ -47,7 +47,7 @@ A filer without a cluster waits for init or join.`,
 		if cfg.Log, err = newLog(t.err, logFormat, logLevel); err != nil {
 			return err
 		}
-		cfg.Socket, cfg.Version = t.socket, version
+		cfg.Socket, cfg.Version, cfg.Instant = t.socket, version, labInstant()
 		return agent.Run(cmd.Context(), cfg)
 	}
 	return cmd

@@ -88,12 +88,20 @@ func (t *tool) showHead(st api.Status) bool {
 	if st.Message != "" {
 		t.printf("%s\n", st.Message)
 	}
+	if r := st.Rollout; r != nil && r.Open {
+		t.printf("%s\n", rolloutLine(*r))
+	}
 	return st.State != api.StateUnconfigured
 }
 
 // showAttention prints what an operator should look at.
 func (t *tool) showAttention(st api.Status, now time.Time) {
 	var lines []string
+	if r := st.Rollout; r != nil && r.Open && r.Failure != "" {
+		lines = append(lines, fmt.Sprintf("%s: %s; `netquorum rollout resume` tries again, `netquorum revert` takes it back", r.Name, r.Failure))
+	} else if r != nil && r.Open && r.Waiting != "" {
+		lines = append(lines, r.Name+" waits: "+r.Waiting)
+	}
 	for _, f := range st.Filers {
 		if f.Role == api.RoleUnreachable {
 			line := f.Name + " does not report"
