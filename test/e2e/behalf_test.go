@@ -85,6 +85,13 @@ func TestLabStatisticsAndExec(t *testing.T) {
 			t.Errorf("the router saw %d packets of the server and %d of others, want 2 and none", files, others)
 		}
 		c.nq(host, "", "exec", "--vserver", "files", "--", "ping", "-c", "1", "-W", "5", "10.2.2.100")
+		// Without a VRF, ping has to be told the address to use the gateway. When it is
+		// not, what it sends is in the server's name all the same, if it comes anywhere.
+		c.cli(host, "", "exec", "--vserver", "files", "--", "ping", "-c", "1", "-W", "1", far)
+		if others := c.counted("router", "others"); others != 0 {
+			t.Errorf("%d pings came to the router in the filer's name", others)
+		}
+		c.nq(host, "", "exec", "--vserver", "files", "--", "ping", "-I", "10.2.2.1", "-c", "1", "-W", "5", far)
 		c.expect(c.cli(host, "", "exec", "--vserver", "media", "--", "bash", "-c", say), 1, "")
 	})
 	t.Run("a command is itself: input, output, exit code, signals", func(t *testing.T) {
