@@ -356,3 +356,50 @@ func TestMemberChanges(t *testing.T) {
 		t.Errorf("add %v, remove %v", add, remove)
 	}
 }
+
+// N28: what filers report of their aliases moves servers, and moves them once.
+func TestLeaderMovesAServerFromAnAliasThatFailed(t *testing.T) {
+	lead, log, _ := newTestLeader(t)
+	ctx := t.Context()
+	reportOf := func(filer string, aliases map[netquorum.InterfaceName]failover.Health) {
+		t.Helper()
+		if _, err := lead.Report(ctx, report{Filer: filer, Settled: log.State().Revision(), Aliases: aliases}); err != nil {
+			t.Fatalf("report of %s: %v", filer, err)
+		}
+	}
+	failed := map[netquorum.InterfaceName]failover.Health{"data0": failover.Failed}
+	settle := func(health map[string]map[netquorum.InterfaceName]failover.Health) {
+		for range 3 {
+			for _, f := range []string{"f1", "f2", "f3"} {
+				reportOf(f, health[f])
+			}
+			lead.place(ctx)
+		}
+	}
+	all := map[string]map[netquorum.InterfaceName]failover.Health{}
+	settle(all)
+	if got := host(t, log); got != "f1" {
+		t.Fatalf("web is placed on %s, want f1", got)
+	}
+	seen, _ := lead.look(view{})
+	reportOf("f1", failed)
+	if _, changed := lead.look(seen); !changed {
+		t.Error("a failed alias is no reason to look at placements")
+	}
+	all["f1"] = failed
+	settle(all)
+	if got := host(t, log); got != "f2" {
+		t.Errorf("with data0 of f1 failed, web is on %s, want f2", got)
+	}
+	delete(all, "f1")
+	settle(all)
+	if got := host(t, log); got != "f2" {
+		t.Errorf("with data0 of f1 back, web is on %s, want f2", got)
+	}
+	revision := log.State().Revision()
+	all["f1"], all["f2"], all["f3"] = failed, failed, failed
+	settle(all)
+	if got := host(t, log); got != "f2" || log.State().Revision() != revision {
+		t.Errorf("with data0 failed everywhere, web is on %s at revision %d, want f2 still at %d", got, log.State().Revision(), revision)
+	}
+}
