@@ -12,7 +12,7 @@ import (
 )
 
 func (t *tool) getCommand() *cobra.Command {
-	var stale bool
+	var stale, effective bool
 	cmd := &cobra.Command{
 		Use:   "get [KIND [NAME]]",
 		Short: "Show documents",
@@ -20,19 +20,27 @@ func (t *tool) getCommand() *cobra.Command {
 document is shown as YAML unless -o says otherwise.
 
 Kinds are named in any case, in the plural too, and VirtualServer may be called
-vserver and FilerGroup group.`,
+vserver and FilerGroup group.
+
+With --effective, show what holds for a cluster, group, filer, virtual server or
+service, with what it inherits, and which document each value comes from.`,
 		Example: `  netquorum get
   netquorum get filers
   netquorum get vserver VsvrA
+  netquorum get --effective vserver/VsvrA
   netquorum get placements -o json`,
 		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: t.completeKindAndName(1),
 	}
 	cmd.Flags().BoolVar(&stale, "stale", false, "answer from this filer's copy, even without a quorum")
+	cmd.Flags().BoolVar(&effective, "effective", false, "show what holds for one document, inherited or not, and from where")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cons := api.Linearizable
 		if stale {
 			cons = api.Stale
+		}
+		if effective {
+			return t.getEffective(cmd, args, cons)
 		}
 		if len(args) == 2 {
 			return t.getOne(cmd, args[0], args[1], cons)
@@ -93,22 +101,31 @@ func summary(d netquorum.Document) string {
 		return "mac " + s.MAC.String()
 	case *netquorum.Routes:
 		return joinNonEmpty(when(s.VRF, "vrf"), count(len(s.Routes), "route"))
+	case *netquorum.Application:
+		var ports []string
+		for _, p := range s.Ports {
+			ports = append(ports, p.String())
+		}
+		return joinNonEmpty(string(s.Class), strings.Join(ports, ", "))
+	case *netquorum.Access:
+		return joinNonEmpty(count(len(s.Rules), "rule"), "default "+string(s.Default))
 	case *netquorum.FilerGroup:
-		return joinNonEmpty(count(len(s.Interfaces), "interface"), prefixed("routes ", s.Routes))
+		return joinNonEmpty(count(len(s.Interfaces), "interface"), prefixed("routes ", s.Routes), prefixed("access ", s.Access),
+			prefixed("for servers: routes ", s.Servers.Routes), prefixed("for servers: access ", s.Servers.Access))
 	case *netquorum.Filer:
-		return joinNonEmpty(prefixed("group ", s.Group), count(len(s.Interfaces), "interface"), prefixed("routes ", s.Routes))
+		return joinNonEmpty(prefixed("group ", s.Group), count(len(s.Interfaces), "interface"), prefixed("routes ", s.Routes), prefixed("access ", s.Access))
 	case *netquorum.VirtualServer:
 		var addresses []string
 		for _, a := range s.Addresses {
 			addresses = append(addresses, fmt.Sprintf("%s on %s", a.Prefix, a.Alias))
 		}
-		return joinNonEmpty(prefixed("group ", s.Group), prefixed("routes ", s.Routes), strings.Join(addresses, ", "))
+		return joinNonEmpty(prefixed("group ", s.Group), prefixed("routes ", s.Routes), prefixed("access ", s.Access), strings.Join(addresses, ", "))
 	case *netquorum.Service:
 		var addresses []string
 		for _, a := range s.Addresses {
 			addresses = append(addresses, fmt.Sprintf("%s on %s", a.Prefix, a.Alias))
 		}
-		return joinNonEmpty(prefixed("group ", s.Group), prefixed("routes ", s.Routes), strings.Join(addresses, ", "))
+		return joinNonEmpty(prefixed("group ", s.Group), prefixed("routes ", s.Routes), prefixed("access ", s.Access), strings.Join(addresses, ", "))
 	case *netquorum.Record:
 		return joinNonEmpty(prefixed("type ", s.Type), count(len(s.Data), "byte"))
 	case *netquorum.Member:
