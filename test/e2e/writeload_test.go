@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,18 +72,23 @@ type writers struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
+	run string // tells its records from those of others
+
 	mu    sync.Mutex
 	acks  map[string]acknowledged
 	again int // requests sent more than once
 	wrong []error
 }
 
+// loads counts the writers that were made.
+var loads atomic.Uint64
+
 // newWriters starts n writers, each at a filer of its own as far as there are
 // enough.
 func newWriters(c *cluster, n int) *writers {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
-	w := &writers{cancel: cancel, acks: map[string]acknowledged{}}
+	w := &writers{cancel: cancel, run: strconv.FormatUint(loads.Add(1), 10), acks: map[string]acknowledged{}}
 	clients := map[string]*api.Client{}
 	for _, f := range c.filers() {
 		clients[f] = c.client(f)
@@ -103,7 +110,7 @@ func (w *writers) stop() {
 func (w *writers) write(ctx context.Context, filers []string, clients map[string]*api.Client, self int) {
 	at := self
 	for n := 0; ctx.Err() == nil; n++ {
-		name := fmt.Sprintf("load/%d/%d", self, n)
+		name := fmt.Sprintf("load/%s/%d/%d", w.run, self, n)
 		r := api.ApplyRequest{RequestID: "e2e-" + name, Puts: []api.Put{{MustNotExist: true, Document: record(name)}}}
 		began := time.Now()
 		for try := 0; ctx.Err() == nil; try++ {
