@@ -164,7 +164,7 @@ func (r remembered) changed(index int, before, values Tuning) remembered {
 	now := remembered{index, r.Before.After(before.TouchedBy(values), values), maps.Clone(r.Forced)}
 	if mode, ok := values["link/autoneg"]; ok {
 		now.Forced = nil
-		if mode == "off" {
+		if _, said := values["link/speed"]; said && mode == "off" {
 			now.Forced = Tuning{"link/speed": values["link/speed"], "link/duplex": values["link/duplex"]}
 		}
 	}

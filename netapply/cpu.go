@@ -165,7 +165,7 @@ func fileError(setting string, err error) error {
 	switch set, _ := setOf(setting); {
 	case set == setIRQ && errors.Is(err, unix.EIO):
 		return fmt.Errorf("%w: the driver manages the processors of this interrupt itself", err)
-	case (set == setIRQ || inMask(setting)) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOVERFLOW)):
+	case (set == setIRQ || inMask(setting)) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOVERFLOW) || errors.Is(err, unix.ERANGE)):
 		return fmt.Errorf("%w: the machine has no such processor, or it is offline", err)
 	}
 	return err

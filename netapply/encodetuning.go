@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +51,9 @@ func (k *Netlink) readTuning(link string, index int, set string, was remembered)
 		return readFiles(link, index, set)
 	}
 	t, err := k.ethtool.read(index, set)
-	if _, shown := t["link/speed"]; set == setLink && !shown && t["link/autoneg"] == "off" {
+	if t["link/autoneg"] == "off" {
+		// What a driver shows is the link's speed: none without a link, and for a
+		// while after a change the old one. We know better what we asked for.
 		maps.Copy(t, was.Forced)
 	}
 	return t, err
@@ -84,6 +87,9 @@ func (k *Netlink) setTuning(s SetTuning) error {
 	if s.set() == setLink {
 		to = s.Values // one means nothing without the others
 	}
+	if err := checkModes(to, before); err != nil {
+		return fmt.Errorf("%s: %w", fieldsOf(to), err)
+	}
 	// Remembered first: a daemon that is killed in between must still know.
 	if err := k.memory.keep(s.Link, now); err != nil {
 		return err
@@ -102,31 +108,28 @@ func readingOf(set string) string {
 	return set
 }
 
-// tryTuning writes settings and looks what came of it.
+// tryTuning writes settings and looks what came of it. When that is not what was
+// asked for, everything is set back: there are drivers that refuse a value and
+// have changed half of it.
 func (k *Netlink) tryTuning(link string, index int, to, before Tuning) error {
-	if err := k.writeTuning(link, index, to, before); err != nil {
-		return err
+	errs := []error{k.writeTuning(link, index, to, before)}
+	trusted := remembered{}
+	if errs[0] == nil {
+		trusted.Forced = to.in(setLink)
 	}
-	set := SetTuning{link, to}.set()
-	after, err := k.readTuning(link, index, readingOf(set), remembered{Forced: to})
+	after, err := k.readTuning(link, index, readingOf(SetTuning{link, to}.set()), trusted)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	var errs []error
-	for _, name := range to.names() {
-		_, what := setOf(name)
-		if got, shown := after[name]; shown && got != to[name] {
-			errs = append(errs, fmt.Errorf("the driver took %s for %s of %s", got, what, to[name]))
-		} else if v, fixed := after[setFixed+"/"+what]; set == setFeatures && fixed && v != to[name] {
-			errs = append(errs, fmt.Errorf("%s is fixed to %s", what, v))
-		}
+	if errs[0] == nil {
+		errs = differences(to, after)
 	}
-	if len(errs) == 0 {
+	if errors.Join(errs...) == nil {
 		return nil
 	}
 	undo := Tuning{}
 	for name, v := range before.TouchedBy(to) {
-		if after[name] != v {
+		if cur, shown := after[name]; !shown || cur != v {
 			undo[name] = v
 		}
 	}
@@ -136,6 +139,35 @@ func (k *Netlink) tryTuning(link string, index int, to, before Tuning) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// differences tells what a driver made of what it was asked for.
+func differences(to, after Tuning) (errs []error) {
+	for _, name := range to.names() {
+		set, what := setOf(name)
+		if got, shown := after[name]; shown && got != to[name] {
+			errs = append(errs, fmt.Errorf("the driver took %s for %s of %s", got, what, to[name]))
+		} else if v, fixed := after[setFixed+"/"+what]; set == setFeatures && fixed && v != to[name] {
+			errs = append(errs, fmt.Errorf("%s is fixed to %s", what, v))
+		}
+	}
+	return errs
+}
+
+// checkModes refuses to offer a speed that the card does not have: drivers take
+// it, and offer nothing.
+func checkModes(values, before Tuning) error {
+	speed, ok := values["link/speed"]
+	modes := before.in(setModes)
+	if !ok || values["link/autoneg"] != "on" || len(modes) == 0 {
+		return nil
+	}
+	var list []string
+	for _, name := range modes.names() {
+		_, mode := setOf(name)
+		list = append(list, mode)
+	}
+	return fmt.Errorf("no link mode of %s Mb/s, %s duplex, can be offered; the interface has %s", speed, values["link/duplex"], strings.Join(list, ", "))
 }
 
 func (k *Netlink) writeTuning(link string, index int, values, before Tuning) error {

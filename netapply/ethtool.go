@@ -257,7 +257,9 @@ func decodeBits(b []byte) (map[string]bool, error) {
 						set = true
 					}
 				}
-				bits[name] = set
+				if name != "" { // some kernels have features without a name
+					bits[name] = set
+				}
 			}
 		}
 	}

@@ -48,6 +48,9 @@ func (p *planner) tuning(want Link, have *ObservedLink) {
 		if len(differ) == 0 {
 			continue
 		}
+		if _, speed := differ["link/speed"]; speed && set == setLink {
+			differ["link/autoneg"] = wanted["link/autoneg"] // a speed means one thing with it and another without
+		}
 		if _, joined := ethtoolFlags[set]; joined {
 			p.emit(SetTuning{want.Name, differ})
 			continue
