@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -83,11 +84,15 @@ func checkHeader(b []byte, serial uint64, size int64) error {
 // padded is the space of a record with a body of n bytes.
 func padded(n int) int { return (recordHeader + n + align - 1) &^ (align - 1) }
 
+// bodySize is the length of an entry's body.
+func bodySize(l *raft.Log) int { return entryFixed + len(l.Extensions) + len(l.Data) }
+
 // appendEntry appends a record, without its sums and batch, to b.
 func appendEntry(b []byte, l *raft.Log) []byte {
 	le := binary.LittleEndian
 	at := len(b)
-	body := entryFixed + len(l.Extensions) + len(l.Data)
+	body := bodySize(l)
+	b = slices.Grow(b, padded(body))
 	b = le.AppendUint32(b, uint32(body))
 	b = append(b, make([]byte, recordHeader-4)...)
 	b = append(b, kindEntry)
@@ -112,13 +117,14 @@ func appendReset(b []byte) []byte {
 	return append(b, kindReset, 0, 0, 0, 0, 0, 0, 0)
 }
 
-// seal completes the records in b, which go to the offset as one append.
-func seal(b []byte, serial uint64, offset int64) {
+// seal completes the records in b, which go to the offset, as a part of the append
+// that begins at batch.
+func seal(b []byte, serial uint64, offset, batch int64) {
 	le := binary.LittleEndian
 	for at := 0; at < len(b); {
 		n := int(le.Uint32(b[at:]))
 		le.PutUint32(b[at+4:], lengthCheck(b[at:], serial, offset+int64(at)))
-		le.PutUint32(b[at+12:], uint32(offset))
+		le.PutUint32(b[at+12:], uint32(batch))
 		le.PutUint32(b[at+8:], sum(b[at:at+recordHeader+n]))
 		at += padded(n)
 	}

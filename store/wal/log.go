@@ -188,18 +188,22 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if last, _ := l.LastIndex(); last > 0 && entries[0].Index > last+1 {
 		return fmt.Errorf("%w: entry %d follows entry %d", ErrGap, entries[0].Index, last)
 	}
-	b := l.buffer[:0]
+	total := int64(0)
 	for _, e := range entries {
-		b = appendEntry(b, e)
+		total += int64(padded(bodySize(e)))
 	}
-	s, start, err := l.append(b)
+	s, err := l.segmentFor(total)
 	if err != nil {
+		return err
+	}
+	start := s.end
+	if err := l.write(s, entries); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range entries {
-		n := entryFixed + len(e.Extensions) + len(e.Data)
+		n := bodySize(e)
 		if err := l.place(e.Index, position{s, start, uint32(n)}); err != nil {
 			return err
 		}
@@ -208,27 +212,46 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	return nil
 }
 
-// maxBuffer is what is kept of the space for encoding appends.
-const maxBuffer = 1 << 20
+// chunk is about how much is encoded before it is written.
+const chunk = 1 << 20
 
-// append seals and writes records to the newest segment, or to a new one when
-// they do not fit: an append never spans two.
-func (l *Log) append(b []byte) (*segment, int64, error) {
-	if l.buffer = b; cap(b) > maxBuffer {
-		l.buffer = nil
+// write brings the entries to disk as one append: they are written in chunks, and
+// synced together.
+func (l *Log) write(s *segment, entries []*raft.Log) error {
+	b, at := l.buffer[:0], s.end
+	defer func() {
+		if l.buffer = b[:0]; cap(b) > 2*chunk {
+			l.buffer = nil
+		}
+	}()
+	for i, e := range entries {
+		b = appendEntry(b, e)
+		if len(b) < chunk && i < len(entries)-1 {
+			continue
+		}
+		seal(b, s.serial, at, s.end)
+		if err := s.write(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+		b = b[:0]
 	}
+	return s.sync(at)
+}
+
+// segmentFor returns the newest segment, or a new one when there is no room for n
+// bytes: an append never spans two.
+func (l *Log) segmentFor(n int64) (*segment, error) {
 	l.mu.RLock()
 	s := l.segments[len(l.segments)-1]
 	l.mu.RUnlock()
-	if int64(len(b)) > s.room() {
-		if err := l.grow(s.serial+1, max(l.segmentSize, headerSize+int64(len(b)))); err != nil {
-			return nil, 0, err
-		}
-		s = l.segments[len(l.segments)-1]
+	if n <= s.room() {
+		return s, nil
 	}
-	start := s.end
-	seal(b, s.serial, start)
-	return s, start, s.append(b)
+	if err := l.grow(s.serial+1, max(l.segmentSize, headerSize+n)); err != nil {
+		return nil, err
+	}
+	return l.segments[len(l.segments)-1], nil
 }
 
 func (l *Log) grow(serial uint64, size int64) error {
@@ -278,8 +301,13 @@ func (l *Log) DeleteRange(lo, hi uint64) error {
 // reset voids the whole log in one step: were its files just removed one by one, a
 // power cut would leave a part of it.
 func (l *Log) reset() error {
-	s, _, err := l.append(appendReset(l.buffer[:0]))
+	b := appendReset(nil)
+	s, err := l.segmentFor(int64(len(b)))
 	if err != nil {
+		return err
+	}
+	seal(b, s.serial, s.end, s.end)
+	if err := errors.Join(s.write(b, s.end), s.sync(s.end+int64(len(b)))); err != nil {
 		return err
 	}
 	l.mu.Lock()

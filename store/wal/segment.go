@@ -75,15 +75,17 @@ func openSegment(dir string, serial uint64) (*segment, error) {
 // room is how many bytes can still be appended.
 func (s *segment) room() int64 { return s.size - s.end }
 
-// append writes b, which is sealed for the place, and syncs it.
-func (s *segment) append(b []byte) error {
-	if _, err := s.file.WriteAt(b, s.end); err != nil {
-		return err
-	}
+func (s *segment) write(b []byte, at int64) error {
+	_, err := s.file.WriteAt(b, at)
+	return err
+}
+
+// sync brings what was written to disk and makes end the end of the segment.
+func (s *segment) sync(end int64) error {
 	if err := fdatasync(s.file); err != nil {
 		return &os.PathError{Op: "sync", Path: s.path, Err: err}
 	}
-	s.end += int64(len(b))
+	s.end = end
 	return nil
 }
 
