@@ -3,6 +3,7 @@ package netquorum
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -339,5 +340,53 @@ action: allow, applications: [ssh], on: [data0], to: [10.9.9.1]`),
 				t.Errorf("new findings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The table of what is built in, for people.
+func TestApplicationTableIsCurrent(t *testing.T) {
+	const file, begin, end = "docs/policies.md", "<!-- applications -->\n", "<!-- end -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the table", file)
+	}
+	var b strings.Builder
+	b.WriteString("| application | class | ports |\n|---|---|---|\n")
+	for d := range (Config{}).Applications() {
+		a := d.Spec.(*Application)
+		var ports []string
+		for _, p := range a.Ports {
+			ports = append(ports, p.String())
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Name, a.Class, strings.Join(ports, ", "))
+	}
+	want := head + begin + b.String() + end + tail
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(text) != want {
+		t.Errorf("%s is stale; run: go generate .", file)
+	}
+}
+
+// What the manual shows is what a cluster takes.
+func TestThePoliciesOfTheManualAreValid(t *testing.T) {
+	text, err := os.ReadFile("docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	if len(blocks) < 3 {
+		t.Fatalf("the manual shows %d documents", len(blocks))
+	}
+	for _, b := range blocks {
+		b, _, _ = strings.Cut(b, "```")
+		change(t, acceptance(t), parse(t, b))
 	}
 }

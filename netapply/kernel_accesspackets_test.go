@@ -75,9 +75,6 @@ func accessPackets(t *testing.T, domain bool, features ...string) {
 	k := openKernel(t)
 	docs := parse(t, strings.NewReplacer("VRF", fmt.Sprint(domain), "FILER", guardedFiler).Replace(packetPolicy))
 	settle(t, k, wantOf(t, docs, "a"))
-	if domain {
-		sh(t, "sysctl -qw net.ipv4.tcp_l3mdev_accept=1 net.ipv4.udp_l3mdev_accept=1")
-	}
 	heard := &hearing{}
 	for _, port := range []int{8000, 8001} {
 		heard.listen(t, port)

@@ -14,6 +14,7 @@ import (
 //	           on our own links count, except those that the kernel makes
 //	routes     carry protocol 190 (Observed holds no others)
 //	rules      carry protocol 190 (Observed holds no others)
+//	nftables   the table inet netquorum_access, and nothing in any other
 //
 // Physical links are nobody's: we set them up, set their MTU and arp_ignore, and
 // enslave them, and never mark or remove them.

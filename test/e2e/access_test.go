@@ -25,6 +25,11 @@ func TestLabAccessMatrix(t *testing.T) {
 	services := serve(c)
 	cells := matrix(t, config)
 
+	t.Run("what holds for a server is told with where it comes from", func(t *testing.T) {
+		c := c.in(t)
+		c.expect(c.cli("filer2", "", "get", "--effective", "vserver/files"), 0, "access offices Cluster/acme")
+		c.expect(c.cli("filer2", "", "get", "--effective", "vserver/research"), 0, "access laboratory VirtualServer/research")
+	})
 	t.Run("before a move", func(t *testing.T) { services.compare(c.in(t), config, cells) })
 	t.Run("filers can be managed from the management network, and their port is always open", func(t *testing.T) {
 		services.compare(c.in(t), config, filerCells())
