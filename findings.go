@@ -33,6 +33,8 @@ const (
 	FindingSameLink       FindingCode = "same-link"        // members that fail together
 	FindingMTUUnset       FindingCode = "mtu-unset"        // an MTU that the link below may not have
 	FindingUnused         FindingCode = "unused"           // nothing names it
+	FindingMembersVLAN    FindingCode = "members-vlan"     // members in different VLANs
+	FindingAliasVLAN      FindingCode = "alias-vlan"       // one name, different VLANs
 	FindingNoFilerOf      FindingCode = "member-without-filer"
 
 	FindingRoutesUnreached FindingCode = "routes-unreached" // inherited routes that lead nowhere
@@ -87,6 +89,7 @@ func (c Config) used(k Key) bool {
 }
 
 func (c Config) findGroup(k Key, add addFinding) {
+	c.findAliasVLAN(k.Name, add)
 	hosts := func() (n int) {
 		for _, kind := range []Kind{KindVirtualServer, KindService} {
 			for range c.usersOfKind(string(docPath(k)), kind) {
@@ -110,6 +113,7 @@ func (c Config) findFiler(f *Filer, add addFinding) {
 		add(FindingNoGroup, "the filer is in no group and hosts no virtual server")
 	}
 	all := c.effective(f)
+	findMembersVLAN(all, add)
 	if !slices.ContainsFunc(all, func(i Interface) bool { return i.Name.Stem() == "mgmt" }) {
 		add(FindingNoManagement, "the filer has no mgmt alias, so that it cannot be reached for management")
 	}

@@ -27,7 +27,7 @@ func TestFindings(t *testing.T) {
 			"FilerGroup/g one-filer: the group has one filer; its 1 virtual servers and services cannot fail over\nVirtualServer/X no-address: it has no address"},
 		{"a filer by itself", "kind: Filer\nname: X", "Filer/X no-group: the filer is in no group and hosts no virtual server\nFiler/X no-management: the filer has no mgmt alias, so that it cannot be reached for management"},
 		{"members that do not help", group + "kind: Filer\nname: X\nspec:\n  group: g\n  interfaces:\n  - {name: bond0, members: [eth0]}\n  - {name: bond1, members: [eth1, eth2]}\n  - {name: bond1.5}\n  - {name: bond1.6}\n  - {name: fail0, members: [bond1.5, bond1.6]}\n  - {name: mgmt0, parent: fail0}",
-			"Filer/X one-member: bond0 has the one member eth0; when that fails, all on bond0 fails\nFiler/X same-link: all members of fail0 are on bond1 and fail with it"},
+			"Filer/X members-vlan: fail0 has bond1.5 (in VLAN 5) and bond1.6 (in VLAN 6) for members: what it reaches changes with the member in use; give all the same VLAN\nFiler/X one-member: bond0 has the one member eth0; when that fails, all on bond0 fails\nFiler/X same-link: all members of fail0 are on bond1 and fail with it"},
 		{"jumbo frames over nobody knows what", group + "kind: Filer\nname: X\nspec:\n  group: g\n  interfaces:\n  - {name: mgmt0, parent: eth0, mtu: 9000}",
 			"Filer/X mtu-unset: mgmt0 asks for an MTU of 9000 and eth0 below it for none, which usually means 1500; list eth0 with an mtu"},
 		{"a virtual server that some filers cannot host", "kind: Filer\nname: Filer1\nspec:\n  group: main\n  interfaces:\n  - {name: mgmt0, parent: eth0}\n  - {name: mgmt1, parent: eth0}\n  - {name: data0, parent: eth0}",

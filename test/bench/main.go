@@ -86,6 +86,7 @@ var figures = []figure{
 	{[]string{"commit", "throughput", "etcd", "reads"}, measureStore},
 	{[]string{"failover"}, measureFailover},
 	{[]string{"kernel", "replan"}, measureKernel},
+	{[]string{"link-down"}, measureLinkDown},
 	{[]string{"boot"}, measureBoot},
 	{[]string{"documents"}, measureDocuments},
 	{[]string{"restore"}, measureRestore},
@@ -133,6 +134,7 @@ func build(ctx context.Context, o options) error {
 	jobs := []job{
 		{".", []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", o.bin + "/", "./cmd/netquorum"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./netapply"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./monitor"}},
 	}
 	if o.peers {
 		jobs = append(jobs, job{"test/bench/etcd", []string{"build", "-o", filepath.Join(o.bin, "etcd-load"), "."}})
