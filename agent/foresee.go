@@ -34,6 +34,7 @@ func (m *member) dryRun(ctx context.Context, t fsm.Transaction) (api.ApplyResult
 	}
 	out := api.ApplyResult{Revision: state.Revision(), Changed: result.Changed, Plans: map[string]api.Plan{}}
 	out.Changes = changes(state.Config(), after, t)
+	m.foreseeRollout(ctx, state.Config(), after, &out)
 	if empty := len(t.Puts)+len(t.Deletes) == 0; !empty && !touchesKernel(t) {
 		return out, nil
 	}

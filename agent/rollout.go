@@ -93,6 +93,19 @@ func (m *member) guarded(ctx context.Context, t fsm.Transaction, o api.RolloutOp
 	return t, doc.Name, nil
 }
 
+// foreseeRollout says in the answer to a dry run what a rollout would do.
+func (m *member) foreseeRollout(ctx context.Context, before, after netquorum.Config, out *api.ApplyResult) {
+	need := rollout.Guard(before, after)
+	if !need.Needed() {
+		return
+	}
+	there := m.answeringFilers(ctx)
+	live := func(f string) bool { return there[f] }
+	out.Guarded = need.Text
+	out.Unsafe = rollout.Strands(before, after, need, live)
+	out.Grounded = rollout.Grounded(before, need, live)
+}
+
 func asAnother(t fsm.Transaction) fsm.Transaction { t.ID = ""; return t }
 
 // pinned ties a transaction to the documents that it was decided on: the rollout

@@ -91,7 +91,7 @@ var kinds = map[Code]struct {
 	ErrDiskFull:       {http.StatusInsufficientStorage, ExitUnreachable, "the filer's disk is full"},
 	ErrRolloutOpen:    {http.StatusConflict, ExitRefused, "a rollout is open"},
 	ErrUnsafe:         {http.StatusConflict, ExitRefused, "the cluster could be left without a quorum"},
-	ErrRollout:        {http.StatusConflict, ExitRefused, "the rollout did not complete"},
+	ErrRollout:        {http.StatusConflict, ExitTimeout, "the rollout did not complete"},
 	ErrInternal:       {http.StatusInternalServerError, ExitRefused, "internal error"},
 }
 

@@ -122,6 +122,11 @@ type ApplyResult struct {
 	// run, Guarded is why it would need one.
 	Rollout string `json:"rollout,omitempty"`
 	Guarded string `json:"guarded,omitempty"`
+	// Unsafe is, in a dry run, why the rollout would have to be forced; Grounded
+	// are the servers that would go down with their filer's links, because no
+	// other can host them.
+	Unsafe   []string `json:"unsafe,omitempty"`
+	Grounded []string `json:"grounded,omitempty"`
 	// Changes are the changed documents. A Backend fills them in a dry run
 	// only; otherwise the server takes them from the history when asked.
 	Changes []DocumentChange `json:"changes,omitempty"`

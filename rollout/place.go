@@ -61,3 +61,26 @@ func Homes(c netquorum.Config) func(server string) string {
 	}
 	return func(server string) string { return homes[strings.ToLower(server)] }
 }
+
+// Grounded lists the servers that no other filer can host while the filer that
+// hosts them takes its links down: they go down with it.
+func Grounded(c netquorum.Config, need Reason, live func(filer string) bool) []string {
+	interrupts := map[string]bool{}
+	for _, s := range need.Steps {
+		interrupts[strings.ToLower(s.Filer)] = s.Interrupts
+	}
+	var out []string
+	for h := range c.Hosted() {
+		p, ok := c.Placement(h.Key.Name)
+		if !ok || !interrupts[strings.ToLower(p.Filer)] {
+			continue
+		}
+		elsewhere := slices.ContainsFunc(c.Candidates(h), func(c netquorum.Candidate) bool {
+			return c.Eligible() && !strings.EqualFold(c.Filer, p.Filer) && live(c.Filer)
+		})
+		if !elsewhere {
+			out = append(out, h.Key.String()+" on "+p.Filer)
+		}
+	}
+	return out
+}

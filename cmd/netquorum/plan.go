@@ -71,6 +71,15 @@ func (t *tool) showPlans(res api.ApplyResult) {
 	for _, filer := range slices.Sorted(maps.Keys(res.Plans)) {
 		t.showPlan(filer, res.Plans[filer])
 	}
+	if res.Guarded != "" {
+		t.printf("it would be rolled out filer by filer: %s\n", res.Guarded)
+	}
+	for _, why := range res.Unsafe {
+		t.printf("it would have to be forced: %s\n", why)
+	}
+	for _, s := range res.Grounded {
+		t.printf("%s would go down with its filer's links: no other filer can host it\n", s)
+	}
 	for _, s := range res.Stranded {
 		t.printf("%s would lose its last filer: %s\n", s.Key, whyNot(s.Candidates))
 	}
