@@ -60,7 +60,7 @@ func (n InterfaceName) Layer() Layer {
 	stem, tags, tagged := strings.Cut(string(n), ".")
 	layer := prefixes[strings.TrimRight(stem, "0123456789")]
 	digits := strings.TrimLeft(stem, "abcdefghijklmnopqrstuvwxyz")
-	if layer == LayerNone || !plainNumber(digits, 9999) {
+	if layer == LayerNone || !plainNumber(digits, maxInstanceNumber) {
 		return LayerNone
 	}
 	if !tagged {

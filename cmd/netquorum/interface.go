@@ -66,6 +66,7 @@ quorum and before the filer is in a cluster.`,
 		}
 		return t.print(r.Interfaces[i], func() error { return t.showInterface(r.Interfaces[i], r.Findings, time.Now()) })
 	}
+	cmd.AddCommand(t.interfaceNextCommand())
 	return cmd
 }
 
