@@ -61,6 +61,16 @@ var ruleCases = []ruleCase{
 	{"history is not negative", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', history: -1}", "", "Cluster/acme spec.history cluster-history"},
 	{"history has an end", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', history: 100001}", "", "Cluster/acme spec.history cluster-history"},
 
+	// Probes.
+	{"probes are not too frequent", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {interval: 50}}", "", "Cluster/acme spec.probes.interval probe-time"},
+	{"one lost packet is no fault", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {interval: 1000, fault: 1500}}", "", "Cluster/acme spec.probes.fault probe-time"},
+	{"times of probes are not negative", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {repair: -1}}", "", "Cluster/acme spec.probes.repair option-value"},
+	{"a probe target is on an alias", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {targets: [{alias: bond0, address: 10.0.0.1}]}}", "", "Cluster/acme spec.probes.targets[0].alias probe-target"},
+	{"a probe target is a host", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {targets: [{alias: data0, address: 224.0.0.1}]}}", "", "Cluster/acme spec.probes.targets[0].address probe-target"},
+	{"a probe target has an alias", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {targets: [{address: 10.0.0.1}]}}", "", "Cluster/acme spec.probes.targets[0].alias required"},
+	{"a probe target stands there once", "kind: Cluster\nname: acme\nspec: {mac: '00:07:34:04:12:0f', probes: {targets: [{alias: data0, address: 10.0.0.1}, {alias: data0, address: 10.0.0.1}]}}", "", "Cluster/acme spec.probes.targets[1] probe-target"},
+	{"a filer's own probes are checked", "kind: Filer\nname: X\nspec: {probes: {interval: 1}}", "", "Filer/X spec.probes.interval probe-time"},
+
 	// References.
 	{"a filer's group exists", "kind: Filer\nname: X\nspec: {group: none}", "", "Filer/X spec.group reference"},
 	{"a filer's policy exists", "kind: Filer\nname: X\nspec: {routes: none}", "", "Filer/X spec.routes reference"},

@@ -143,9 +143,9 @@ func (t *targets) all(c netquorum.Config, probes netquorum.Probes) []Target {
 		}
 	}
 	if *probes.Automatic {
-		t.gateways(c, filerRoutes(c, f), own)
+		t.gateways(c, netquorum.Key{Kind: netquorum.KindFiler, Name: t.filer}, own)
 		for _, h := range hosted {
-			t.gateways(c, h.Routes, h.Addresses)
+			t.gateways(c, h.Key, h.Addresses)
 		}
 		t.peers(c)
 		t.management(hosted)
@@ -157,25 +157,17 @@ func (t *targets) all(c netquorum.Config, probes netquorum.Probes) []Target {
 	return t.list
 }
 
-func (t *targets) gateways(c netquorum.Config, policy string, from []netquorum.HostedAddress) {
-	r, ok := c.Routes(policy)
-	if !ok {
+// gateways asks those of the routes that hold for an owner of addresses.
+func (t *targets) gateways(c netquorum.Config, owner netquorum.Key, from []netquorum.HostedAddress) {
+	_, policy, _ := c.RoutesOf(owner)
+	if policy == nil {
 		return
 	}
-	for _, route := range r.Routes {
+	for _, route := range policy.Routes {
 		for _, alias := range route.Exits(from) {
 			t.add(alias, route.Via, Gateway)
 		}
 	}
-}
-
-// filerRoutes names the policy for the filer's own addresses: its own or its
-// group's.
-func filerRoutes(c netquorum.Config, f *netquorum.Filer) string {
-	if d, ok := c.Get(netquorum.KindFilerGroup, f.Group); ok && f.Routes == "" {
-		return d.Spec.(*netquorum.FilerGroup).Routes
-	}
-	return f.Routes
 }
 
 // peers asks the other filers on mgmt aliases. One peer alone proves nothing:
