@@ -79,6 +79,11 @@ func Next(c netquorum.Config, seen Seen) Decision {
 		return Decision{}
 	}
 	n := next{c: c, doc: doc, r: r.Clone(), seen: seen, all: members(c)}
+	for i := range n.r.Steps {
+		if s := &n.r.Steps[i]; !slices.Contains(n.all, s.Filer) {
+			s.State = netquorum.StepDone // it has left the cluster
+		}
+	}
 	switch r.Phase {
 	case netquorum.RolloutJoint:
 		return n.joint()
@@ -159,7 +164,7 @@ func (n *next) filers() Decision {
 	for i := range n.r.Steps {
 		s := &n.r.Steps[i]
 		switch {
-		case s.State == netquorum.StepDone, !slices.Contains(n.all, s.Filer): // or has left the cluster
+		case s.State == netquorum.StepDone:
 			done++
 		case !n.live(s.Filer):
 			why = s.Filer + " is away, and changes when it is back"

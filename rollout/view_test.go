@@ -155,3 +155,28 @@ func TestNextLetsServersLeaveAndReturn(t *testing.T) {
 		t.Fatal("f3 is not next")
 	}
 }
+
+func TestServersThatNobodyElseCanHostAreNamed(t *testing.T) {
+	c := change(t, cluster(t, 3), []netquorum.Document{{Kind: netquorum.KindPlacement, Name: "web", Spec: &netquorum.Placement{Filer: "f2"}}})
+	need := Guard(c, change(t, c, bonded(t, 3)))
+	if got := Grounded(c, need, func(string) bool { return true }); len(got) != 0 {
+		t.Errorf("with others there: %v", got)
+	}
+	if got := Grounded(c, need, func(f string) bool { return f == "f2" }); len(got) != 1 || !strings.Contains(got[0], "web on f2") {
+		t.Errorf("with nobody else there: %v", got)
+	}
+}
+
+func TestAFilerThatLeftTheClusterIsNotWaitedFor(t *testing.T) {
+	c := begun(t, cluster(t, 3), bonded(t, 3), Order{})
+	c = put(t, c, func(r *netquorum.Rollout) {
+		r.Phase, r.Revision = netquorum.RolloutFilers, 10
+		r.Steps[0].State, r.Steps[1].State, r.Steps[2].State = netquorum.StepDone, netquorum.StepApplying, netquorum.StepDone
+	})
+	c = change(t, c, nil, netquorum.Key{Kind: netquorum.KindMember, Name: "f2"})
+	seen := Seen{Leader: "f1", Filers: map[string]Filer{"f1": {Live: true, Cached: 10}, "f3": {Live: true, Cached: 10}}}
+	d := Next(c, seen)
+	if !d.Commits() || d.Puts[0].Spec.(*netquorum.Rollout).Phase != netquorum.RolloutDone {
+		t.Errorf("the leader does %+v", d)
+	}
+}
