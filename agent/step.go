@@ -156,9 +156,8 @@ const partsPatience = 3 * time.Second
 // settled waits until the kernel follows the attempt, in every part that did not
 // fail before.
 func (s *stepper) settled(ctx context.Context, attempt string, before outcome) error {
-	ctx, cancel := context.WithTimeout(ctx, partsPatience)
-	defer cancel()
 	missing := errors.New("the kernel did not follow the change in time")
+	var over <-chan time.Time // once a part of it is missing
 	for {
 		o, passed := s.follower.Outcome()
 		if o.ahead == attempt {
@@ -169,8 +168,15 @@ func (s *stepper) settled(ctx context.Context, attempt string, before outcome) e
 			if missing = err; refused {
 				return err
 			}
+			if over == nil {
+				timer := time.NewTimer(partsPatience)
+				defer timer.Stop()
+				over = timer.C
+			}
 		}
 		select {
+		case <-over:
+			return missing
 		case <-ctx.Done():
 			return missing
 		case <-passed:
