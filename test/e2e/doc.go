@@ -5,4 +5,7 @@
 // TestVM need a kernel with bonding, VLANs and VRFs, which test/vm/vm-exec has;
 // NQ_BIN names a directory with a netquorum that is built already, because
 // compiling in an emulated machine takes for ever.
+//
+// NQ_CUTS is how often TestLabManagementMovedThroughPowerCuts cuts the power,
+// 12 times when not set; NQ_SEED makes it cut at the same instants again.
 package e2e
