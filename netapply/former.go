@@ -13,7 +13,7 @@ import (
 // What virtual servers have is put back only for those that want hosts, too: a
 // server that has left meanwhile may be somewhere else already.
 func former(have Observed, want Desired) Desired {
-	f := formerly{have: have, links: map[string]ObservedLink{}, stays: map[string]bool{}, hosted: map[string]bool{}, done: map[string]bool{}}
+	f := formerly{have: have, links: map[string]ObservedLink{}, stays: map[string]bool{}, hosted: map[string]bool{}, done: map[string]bool{}, wanted: map[string]Tuning{}}
 	for _, l := range want.Links {
 		if owner := roleOwner(l.Role); owner != "" {
 			f.hosted[owner] = true
@@ -24,6 +24,7 @@ func former(have Observed, want Desired) Desired {
 	}
 	for _, l := range want.Links {
 		f.stays[l.Name] = l.Kind == Physical
+		f.wanted[l.Name] = l.Tuning
 	}
 	for _, l := range have.Links {
 		if owner := roleOwner(roleOf(l)); l.Ours() && (owner == "" || f.hosted[owner]) {
@@ -31,6 +32,9 @@ func former(have Observed, want Desired) Desired {
 		}
 	}
 	for _, l := range have.Links {
+		if len(l.Before) > 0 && !l.Ours() {
+			f.stays[l.Name] = true // a card whose settings want would give back
+		}
 		if f.stays[l.Master] && f.links[l.Master].Ours() {
 			f.stays[l.Name] = true // a member that want would let go
 		}
@@ -55,6 +59,7 @@ type formerly struct {
 	stays  map[string]bool // links to go back to
 	hosted map[string]bool // owners whose links may come back
 	done   map[string]bool
+	wanted map[string]Tuning
 	out    Desired
 }
 
@@ -94,6 +99,7 @@ func (f *formerly) link(name string) {
 	}
 	was := l.Link
 	was.Role = roleOf(l)
+	was.Tuning = formerTuning(f.wanted[name], l)
 	if !f.stays[was.Master] {
 		was.Master = ""
 	}

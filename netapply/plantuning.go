@@ -71,6 +71,25 @@ func (p *planner) giveBack() {
 	}
 }
 
+// formerTuning is what a link showed of the settings that a change is about. The
+// rest is not to be set back: the kernel switches some features along with others,
+// and does so in the other direction, too.
+func formerTuning(want Tuning, l ObservedLink) Tuning {
+	about, _ := expand(want, l.Tuning)
+	maps.Copy(about, l.Before)
+	var out Tuning
+	for name, v := range l.Tuning {
+		_, changes := about[name]
+		if set, _ := setOf(name); changes || set == setLink && len(about.in(setLink)) > 0 {
+			if out == nil {
+				out = Tuning{}
+			}
+			out[name] = v
+		}
+	}
+	return out
+}
+
 // pointless reports whether a setting means nothing with autonegotiation on or
 // off: a speed while both ends agree on one, or what is offered while it is
 // forced.

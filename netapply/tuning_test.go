@@ -137,6 +137,37 @@ func TestRefusedTuningIsRolledBack(t *testing.T) {
 	}
 }
 
+// A change that gives settings back, and fails elsewhere, takes them again.
+func TestGivenBackTuningIsTakenAgain(t *testing.T) {
+	k := fakekernel.New("eth0", "eth1")
+	tuned(t, k, wantCards(t, card(&netquorum.Ethernet{Rings: &netquorum.Rings{RX: 512}, Autoneg: new(false), Speed: 100}, nil)),
+		"ethtool -G eth0 rx 512", "ethtool -s eth0 autoneg off speed 100 duplex full")
+	if err := k.Do(t.Context(), netapply.SetLink{Name: "eth1", Up: new(true)})[0]; err != nil {
+		t.Fatal(err)
+	}
+	before := tuningLines(k)
+	a := netapply.Applier{Kernel: k}
+	r, err := a.Change(t.Context(), wantCards(t, netquorum.Interface{Name: "eth1", Ethernet: &netquorum.Ethernet{Rings: &netquorum.Rings{RX: 8192}}}), nil)
+	if err != nil || !r.RolledBack || len(r.Left) > 0 {
+		t.Fatalf("rolled back: %v, left: %v, %v", r.RolledBack, r.Left, err)
+	}
+	if after := tuningLines(k); after != before {
+		t.Errorf("before\n%s\nafterwards\n%s", before, after)
+	}
+	tuned(t, k, wantCards(t, netquorum.Interface{Name: "eth0"}),
+		"ethtool -G eth0 rx 256", "ethtool -s eth0 autoneg on advertise mode 1000baseT/Full on 100baseT/Full on 100baseT/Half on")
+}
+
+func tuningLines(k *fakekernel.Kernel) string {
+	var list []string
+	for l := range strings.Lines(k.String()) {
+		if strings.HasPrefix(l, "tuning ") {
+			list = append(list, l)
+		}
+	}
+	return strings.Join(list, "")
+}
+
 // Interfaces without such settings cost nothing: nobody asks their drivers.
 func TestNoTuningIsLookedAtUnasked(t *testing.T) {
 	want := wantCards(t, netquorum.Interface{Name: "eth0", Ethernet: &netquorum.Ethernet{Rings: &netquorum.Rings{RX: 512}}},

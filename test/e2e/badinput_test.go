@@ -89,6 +89,15 @@ var broken = []mistake{
 	{"N4: a group that loses an alias in use", "kind: FilerGroup\nname: main\n", nil, 1, []string{"VirtualServer/files", "VirtualServer/media", "data0", "[no-host]"}},
 	{"N15: an alias with a larger MTU than what it is on", interfaces("x", "name: eth0, mtu: 1500", "name: mgmt0, parent: eth0, mtu: 9000"), nil, 1, []string{"9000", "1500", "[mtu-parent]"}},
 	{"N15: an MTU that no link has", interfaces("x", "name: eth0, mtu: 40"), nil, 1, []string{"[mtu-range]"}},
+	{"N15: a speed of a bond", interfaces("x", "name: bond0, members: [eth1], ethernet: {autoneg: false, speed: 1000}"), nil, 1, []string{"spec.interfaces[0].ethernet.speed", "stands on physical interfaces only", "[interface-field]"}},
+	{"N15: rings of a VLAN", interfaces("x", "name: eth1.5, ethernet: {rings: {rx: 512}}"), nil, 1, []string{"eth1.5 is a vlan interface", "ethernet.rings", "[interface-field]"}},
+	{"N15: offloads of an alias", interfaces("x", "name: mgmt0, parent: eth0, ethernet: {offloads: {tso: false}}"), nil, 1, []string{"physical, bond, vlan and failover interfaces", "[interface-field]"}},
+	{"N15: a speed without saying who decides", interfaces("x", "name: eth0, ethernet: {speed: 1000}"), nil, 1, []string{"autoneg: false to force", "[option-combination]"}},
+	{"N15: half a gigabit", interfaces("x", "name: eth0, ethernet: {autoneg: false, speed: 1000, duplex: half}"), nil, 1, []string{"no half duplex", "[option-combination]"}},
+	{"N15: a word for a switch", interfaces("x", "name: eth0, ethernet: {offloads: {tso: off}}"), nil, 1, []string{"offloads.tso", "true or false"}},
+	{"N17: processors of an alias", interfaces("x", "name: mgmt0, parent: eth0, cpu: {rps: 0-3}"), nil, 1, []string{"spec.interfaces[0].cpu", "stands on physical interfaces only", "[interface-field]"}},
+	{"N17: a mask instead of a list", interfaces("x", "name: eth0, cpu: {rps: ff}"), nil, 1, []string{"cpu.rps", "0-3,8"}},
+	{"N14: an option of another mode", interfaces("x", "name: bond0, members: [eth1], bond: {packetsPerSlave: 3}"), nil, 1, []string{"balance-rr", "[option-combination]"}},
 	{"N5: an MTU too small for IPv6", interfaces("x", "name: eth0, mtu: 1000", "name: mgmt0, parent: eth0, addresses: ['2001:db8:1::9/64']"), nil, 1, []string{"1280", "[mtu-ipv6]"}},
 	{"N14: a bonding mode that is none", interfaces("x", "name: bond0, members: [eth1], bond: {mode: fast}"), nil, 1, []string{"fast", "802.3ad"}},
 	{"N14: LACP options of a bond without LACP", interfaces("x", "name: bond0, members: [eth1], bond: {mode: active-backup, lacpRate: fast}"), nil, 1, []string{"lacpRate", "[option-combination]"}},
@@ -142,6 +151,19 @@ func TestLabBadInput(t *testing.T) {
 		bond := mistake{stdin: interfaces("filer1", "name: mgmt0, parent: eth0, addresses: [10.1.1.2/24]", "name: bond0, members: [eth1]"), code: 1,
 			words: []string{"bond", "filer1", "kernel"}}
 		c.changesNothing("filer2", func() { c.refuses(bond) })
+	})
+	t.Run("a VRF where a kernel has none is refused before it is committed", func(t *testing.T) {
+		c := c.in(t)
+		missing, err := lab.Missing(lab.VRF)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(missing) == 0 {
+			t.Skip("this kernel has VRFs")
+		}
+		vrf := mistake{stdin: "kind: Routes\nname: files-out\nspec: {vrf: true, routes: [{to: default, via: 10.2.2.254}]}\n", code: 1,
+			words: []string{"vrf", "Filer/filer1", "kernel"}}
+		c.changesNothing("filer2", func() { c.refuses(vrf) })
 	})
 	t.Run("without a quorum nothing is written", func(t *testing.T) {
 		c := c.in(t)
