@@ -66,6 +66,39 @@ type RolloutRequest struct {
 	Actor   string   `json:"-"`
 }
 
+var (
+	queryConfirm     = query{name: "confirm", kind: "string", text: "Take a change that needs a rollout back unless it is confirmed within this time, like 2m."}
+	queryForce       = query{name: "force", kind: "boolean", text: "Roll out what may leave the cluster without a quorum."}
+	queryStepTimeout = query{name: "stepTimeout", kind: "string", text: "How long a filer tries to be within reach with a change until it goes back, like 15s."}
+)
+
+// rolloutParams reads what the query says of a rollout.
+func rolloutParams(r *http.Request) (o RolloutOptions, err error) {
+	for name, d := range map[string]*Duration{"confirm": &o.Confirm, "stepTimeout": &o.Timeout} {
+		if v := param(r, name); v != "" {
+			if err := d.UnmarshalText([]byte(v)); err != nil {
+				return o, usage("%s: %v", name, err)
+			}
+		}
+	}
+	o.Force, err = boolParam(r, "force")
+	return o, err
+}
+
+// maxStep bounds one filer's step: for so long, others may be without it.
+const maxStep = Duration(10 * time.Minute)
+
+// check refuses times that make no sense.
+func (o RolloutOptions) check() error {
+	switch {
+	case o.Confirm < 0:
+		return usage("confirm %s is in the past", time.Duration(o.Confirm))
+	case o.Timeout < 0 || o.Timeout > maxStep:
+		return usage("a step of %s: it may take up to %s", time.Duration(o.Timeout), time.Duration(maxStep))
+	}
+	return nil
+}
+
 func (s *Server) getRollout(w http.ResponseWriter, r *http.Request) error {
 	res, err := s.backend.Rollout(r.Context())
 	if err != nil {

@@ -71,7 +71,7 @@ var routes = []route{
 
 	{method: "POST", path: "/v1/apply", summary: "Put documents in one transaction", body: documents{}, bodyTypes: documentTypes, reply: ApplyResult{},
 		detail: "The body is what `netquorum apply -f` takes: YAML documents separated by ---, or JSON documents one after another.",
-		query:  []query{queryDryRun, queryWait, queryIfRevision, queryChanges, queryRequestID}, handle: (*Server).postApply},
+		query:  []query{queryDryRun, queryWait, queryIfRevision, queryChanges, queryRequestID, queryConfirm, queryForce, queryStepTimeout}, handle: (*Server).postApply},
 	{method: "POST", path: "/v1/transactions", summary: "Commit one transaction of puts and deletes with preconditions",
 		body: ApplyRequest{}, reply: ApplyResult{}, handle: (*Server).postTransaction},
 	{method: "GET", path: "/v1/documents", summary: "List documents", reply: DocumentList{},

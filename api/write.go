@@ -83,6 +83,9 @@ func applyParams(r *http.Request) (req ApplyRequest, ifRevision *netquorum.Revis
 	if req.Changes, err = boolParam(r, "changes"); err != nil {
 		return req, nil, err
 	}
+	if req.Rollout, err = rolloutParams(r); err != nil {
+		return req, nil, err
+	}
 	ifRevision, err = optionalRevision(r, "ifRevision")
 	return req, ifRevision, err
 }
@@ -125,6 +128,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 func wellFormed(req ApplyRequest) error {
 	if len(req.Puts)+len(req.Deletes) == 0 && !req.DryRun {
 		return usage("the transaction has neither puts nor deletes")
+	}
+	if err := req.Rollout.check(); err != nil {
+		return err
 	}
 	for i, p := range req.Puts {
 		if p.Document.Spec == nil {
