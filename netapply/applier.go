@@ -166,6 +166,8 @@ func (b brokenLinks) failed(s Step, err error) {
 	switch s := s.(type) {
 	case AddLink:
 		b[s.Link.Name] = b[s.Link.Name] || err != nil
+	case SwapLink:
+		b[s.Old] = b[s.Old] || err != nil
 	case SetAccess:
 		b[accessObject] = err != nil
 	}
@@ -246,9 +248,13 @@ func needs(s Step) []string {
 		return []string{s.Link.Parent}
 	case SetLink:
 		if s.Master != nil {
-			return []string{s.Name, *s.Master}
+			return append(s.After[:len(s.After):len(s.After)], s.Name, *s.Master)
 		}
-		return []string{s.Name}
+		return append(s.After[:len(s.After):len(s.After)], s.Name)
+	case DelLink:
+		return s.After
+	case SwapLink:
+		return []string{s.Name, s.Next}
 	case SetSettings:
 		return []string{s.Link}
 	case SetTuning:
@@ -270,6 +276,8 @@ func (a *Applier) withdraw(s Step) {
 	case DelAddress:
 		a.Announcer.Withdraw(s.Address.Link, s.Address.Prefix.Addr())
 	case DelLink:
+		a.Announcer.Withdraw(s.Name, netip.Addr{})
+	case SwapLink:
 		a.Announcer.Withdraw(s.Name, netip.Addr{})
 	}
 }

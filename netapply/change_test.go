@@ -47,22 +47,26 @@ func refuses(k *fakekernel.Kernel, words string) {
 func TestChangeIsRolledBack(t *testing.T) {
 	before, after := single(t, onCard, onData0), single(t, onBond, onData0)
 	for _, words := range []string{
-		"master bond0", "name bond0", "ip link add link bond0 name mgmt0", "ip addr add 10.1.1.2/24",
-		"ip route add 10.1.1.0/24", "ip link add link bond0 name data0-a",
+		"master bond0", "ip link add name bond0", "ip link add link bond0", "ip addr add 10.1.1.2/24",
+		"ip route add 10.1.1.0/24",
 	} {
 		t.Run(words, func(t *testing.T) {
 			k := fakekernel.New("eth0", "eth1")
 			mustApply(t, k, want(t, before, "filer1", "a"))
 			was := k.String()
-			failed := map[string]int{}
+			back := false
 			k.Fault = func(s netapply.Step) error {
 				// What the change does fails, what puts things back does not.
-				if failed[s.String()]++; strings.Contains(s.String(), words) && failed[s.String()] <= 2 {
+				if !back && strings.Contains(s.String(), words) {
 					return errors.New("the driver does not want to")
 				}
 				return nil
 			}
-			r := change(t, k, want(t, after, "filer1", "a"))
+			a := netapply.Applier{Kernel: k, Log: slog.New(whenSaid{"a change failed and is rolled back", func() { back = true }})}
+			r, err := a.Change(t.Context(), want(t, after, "filer1", "a"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if !r.RolledBack || len(r.Left) > 0 {
 				t.Errorf("rolled back %t, left %v", r.RolledBack, r.Left)
 			}
@@ -74,6 +78,19 @@ func TestChangeIsRolledBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A kernel that does not let links take each other's place gets what is wanted
+// the plain way.
+func TestSwapThatIsRefused(t *testing.T) {
+	k := fakekernel.New("eth0", "eth1")
+	mustApply(t, k, want(t, single(t, onCard, onData0), "filer1", "a"))
+	d := want(t, single(t, onBond, onData0), "filer1", "a")
+	refuses(k, "&& ip link set")
+	if r := change(t, k, d); r.RolledBack || r.Err() != nil {
+		t.Errorf("rolled back %t: %v\n%s", r.RolledBack, r.Err(), lines(r.Steps))
+	}
+	mustBeSettled(t, k, d)
 }
 
 // An error of an instant is no reason to go back.

@@ -42,6 +42,11 @@ func (k *Netlink) Do(ctx context.Context, steps ...Step) []error {
 			errs[i] = k.filter.set(set.New)
 			continue
 		}
+		if swap, ok := s.(SwapLink); ok {
+			send()
+			errs[i] = k.swapLink(swap)
+			continue
+		}
 		if set, ok := s.(SetGlobal); ok {
 			send()
 			errs[i] = k.setGlobal(set)

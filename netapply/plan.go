@@ -15,10 +15,12 @@ import (
 //
 //  0. The rules of access policies, so that no address is here without them.
 //  1. Links are made and changed from the lowest layer up, each with everything
-//     that belongs to it before the next. What stands in the way (a link that
-//     must be made again, links on an interface that becomes a member) is
-//     removed at that moment and not before, so that the addresses above are
-//     away for as short as possible.
+//     that belongs to it before the next. An alias or port that must
+//     be made again is made beside the old one, takes its place, and has its
+//     addresses and routes at once; members of a bond that carry such links
+//     enter when these have moved. What else stands in the way is removed at
+//     that moment and not before, so that the addresses above are away for as
+//     short as possible.
 //  2. New addresses, then routes, then rules: a route needs its source address
 //     and its gateway's subnet, and a rule must not lead to an empty table.
 //  3. Only then what is no longer wanted goes, in the opposite order. An
@@ -32,8 +34,9 @@ func Plan(want Desired, have Observed) ([]Step, []ObjectError) {
 	for _, l := range want.Links {
 		p.link(l)
 	}
-	p.addAddresses()
-	p.addRoutes()
+	p.lateMembers()
+	p.addAddresses(anyLink)
+	p.addRoutes(anyLink)
 	p.addRules()
 	p.delRules()
 	p.delRoutes()
@@ -53,6 +56,8 @@ type planner struct {
 	wanted   map[string]Link // by name
 	mtus     map[string]int  // what every wanted link should have; 0: as it is
 	failed   map[string]bool // links that cannot be had
+	late     []string        // members that enter their bonds when all links are made
+	after    []string        // why links are removed now, if not because they are unwanted
 	steps    []Step
 	failures []ObjectError
 
@@ -125,8 +130,13 @@ func (p *planner) usable(name string) bool { return p.links[name] != nil && !p.f
 
 var errNoIPv6 = errors.New("this kernel has no IPv6")
 
-func (p *planner) addAddresses() {
+func anyLink(string) bool { return true }
+
+func (p *planner) addAddresses(on func(link string) bool) {
 	for _, a := range p.want.Addresses {
+		if !on(a.Link) {
+			continue
+		}
 		if !p.usable(a.Link) {
 			p.fail(addressObject(a), "needs link %s", a.Link)
 			continue
@@ -149,13 +159,13 @@ func (p *planner) addAddresses() {
 	}
 }
 
-func (p *planner) addRoutes() {
+func (p *planner) addRoutes(on func(link string) bool) {
 	taken := make(map[routeKey]bool, len(p.routes))
 	for r := range p.routes {
 		taken[r.key()] = true
 	}
 	for _, r := range p.want.Routes {
-		if p.routes[r] || r.To.Addr().Is6() && !p.have.IPv6 {
+		if !on(r.Link) || p.routes[r] || r.To.Addr().Is6() && !p.have.IPv6 {
 			continue
 		}
 		if r.Link != "" && !p.usable(r.Link) {

@@ -26,6 +26,10 @@ func (p *planner) link(want Link) {
 		return
 	}
 	if have != nil && p.mustReplace(want, *have) {
+		if p.swap(want, have) {
+			p.tuning(want, p.links[want.Name])
+			return
+		}
 		if !p.remove(want.Name) {
 			p.failed[want.Name] = true
 			return
@@ -57,17 +61,22 @@ func (p *planner) mustReplace(want Link, have ObservedLink) bool {
 	return effort == never
 }
 
-func (p *planner) addLink(want Link) {
+func (p *planner) addLink(want Link) { p.makeLink(want, want.Name) }
+
+// makeLink makes a wanted link, under another name if it is to take another's
+// place.
+func (p *planner) makeLink(want Link, name string) *ObservedLink {
 	add := want
+	add.Name = name
 	add.MTU = p.createMTU(want)
 	add.Options = p.resolvable(want.Options)
 	p.emit(AddLink{add})
 	now := &ObservedLink{Link: add, Index: len(p.have.Links) + len(p.steps), Group: Group}
 	now.Master, now.MTU, now.Settings = "", p.mtus[want.Name], nil
-	p.links[want.Name] = now
+	p.links[name] = now
 	p.standing[want.Parent] = append(p.standing[want.Parent], now)
-	p.settings(want, now)
-	set := SetLink{Name: want.Name, Label: new(label(want.Role))}
+	p.settings(add, now)
+	set := SetLink{Name: name, Label: new(label(want.Role))}
 	now.Alias = *set.Label
 	if want.Master != "" && p.isVRF(want.Master) {
 		// Into the VRF before it comes up and has addresses: entering later
@@ -75,6 +84,7 @@ func (p *planner) addLink(want Link) {
 		set.Master, now.Master = &want.Master, want.Master
 	}
 	p.emit(set)
+	return now
 }
 
 // changeLink changes what differs, in place.
@@ -205,31 +215,55 @@ func (p *planner) resolvable(o Options) Options {
 	return without
 }
 
-// members puts into the bond who belongs there and takes out who does not.
+// members puts into the bond who belongs there and takes out who does not. Who
+// still carries something that moves enters when that has moved, unless the bond
+// would be without a member until then.
 func (p *planner) members(want Link) {
 	for _, l := range p.membersOf(want.Name) {
 		if p.wanted[l.Name].Master != want.Name {
 			p.release(l)
 		}
 	}
+	var busy []string
 	for _, m := range p.want.Links {
-		have := p.links[m.Name]
-		if m.Master != want.Name || !p.usable(m.Name) || have.Master == want.Name {
-			continue
+		switch {
+		case m.Master != want.Name || !p.usable(m.Name) || p.links[m.Name].Master == want.Name:
+		case p.busy(m.Name):
+			busy = append(busy, m.Name)
+		default:
+			p.enslave(m.Name)
 		}
-		// A bond and a macvlan cannot both have a link; what we have on a
-		// member is unwanted anyway, or wanted elsewhere (N12).
-		if !p.removeAbove(m.Name) {
-			continue
-		}
-		if have.Up {
-			// Of its own and before: the kernel takes only members that are down,
-			// and current kernels do not accept both in one message.
-			p.emit(SetLink{Name: m.Name, Up: new(false)})
-		}
-		p.emit(SetLink{Name: m.Name, Master: &want.Name})
-		have.Master, have.Up, have.MTU = want.Name, true, p.links[want.Name].MTU
 	}
+	if len(busy) > 0 && len(p.membersOf(want.Name)) == 0 {
+		p.enslave(busy[0])
+		busy = busy[1:]
+	}
+	p.late = append(p.late, busy...)
+}
+
+// enslave puts a link into its bond.
+func (p *planner) enslave(name string) {
+	have, bond := p.links[name], p.wanted[name].Master
+	after := []string{bond}
+	if have != nil {
+		for _, l := range p.above(name) {
+			after = append(after, l.Name) // an old link that was to be swapped
+		}
+	}
+	p.after = after[:1]
+	defer func() { p.after = nil }()
+	// A bond and a macvlan cannot both have a link; what we have on a member is
+	// unwanted, or has moved, or is wanted elsewhere (N12).
+	if have == nil || !p.usable(bond) || !p.removeAbove(name) {
+		return
+	}
+	if have.Up {
+		// Of its own and before: the kernel takes only members that are down,
+		// and current kernels do not accept both in one message.
+		p.emit(SetLink{Name: name, Up: new(false), After: after})
+	}
+	p.emit(SetLink{Name: name, Master: &bond, After: after})
+	have.Master, have.Up, have.MTU = bond, true, p.links[bond].MTU
 }
 
 // membersOf lists the links in a bond or VRF, in a fixed order.
@@ -326,7 +360,7 @@ func (p *planner) remove(name string) bool {
 	if !p.removeAbove(name) {
 		return false
 	}
-	p.emit(DelLink{name})
+	p.emit(DelLink{name, p.after})
 	if kind := p.links[name].Kind; kind == Bond || kind == VRF {
 		for _, l := range p.membersOf(name) {
 			l.Master, l.Up, l.MTU = "", false, 0

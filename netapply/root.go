@@ -4,9 +4,9 @@ package netapply
 // takes away its addresses, its routes and what stands on it, and has changed
 // one thing.
 type roots struct {
-	links     map[string]Link // wanted
-	changed   map[string]bool // links with steps of their own
-	addresses map[string]string
+	links     map[string]Link   // wanted
+	changed   map[string]bool   // links with steps of their own
+	addresses map[string]string // the first missing address of a link
 }
 
 func newRoots(want Desired, steps []Step) *roots {
@@ -21,7 +21,9 @@ func newRoots(want Desired, steps []Step) *roots {
 	}
 	for _, s := range steps {
 		if add, ok := s.(AddAddress); ok && !r.changed[add.Address.Link] {
-			r.addresses[add.Address.Prefix.Addr().String()] = add.Object()
+			if r.addresses[add.Address.Link] == "" {
+				r.addresses[add.Address.Link] = add.Object()
+			}
 		}
 	}
 	return r
@@ -35,6 +37,8 @@ func linkOf(s Step) string {
 	case SetLink:
 		return s.Name
 	case DelLink:
+		return s.Name
+	case SwapLink:
 		return s.Name
 	case SetSettings:
 		return s.Link
@@ -51,8 +55,9 @@ func (r *roots) of(s Step) string {
 	case DelAddress:
 		name = s.Address.Link
 	case AddRoute:
-		// The kernel removes routes with the address that they name as source.
-		if o, ok := r.addresses[s.Route.Source.String()]; ok {
+		// The kernel removes routes with the address that they name as source,
+		// and all of a link with its last address.
+		if o, ok := r.addresses[s.Route.Link]; ok {
 			return o
 		}
 		name = s.Route.Link

@@ -32,10 +32,16 @@ type SetLink struct {
 	Up      *bool
 	Kind    LinkKind // with Options
 	Options Options
+	// After names links without which this makes no sense: nothing makes way for
+	// a bond that could not be made.
+	After []string
 }
 
 // DelLink removes a link of ours.
-type DelLink struct{ Name string }
+type DelLink struct {
+	Name  string
+	After []string // as in SetLink
+}
 
 // SetSettings changes settings of a link below /proc/sys/net.
 type SetSettings struct {

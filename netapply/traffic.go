@@ -65,6 +65,8 @@ func (t *traffic) play(s Step) {
 		t.insert(&trafficLink{Link: l, ours: true, server: server})
 	case SetLink:
 		t.set(s)
+	case SwapLink:
+		t.swap(s)
 	case DelLink:
 		t.drop(s.Name)
 	case AddAddress:
@@ -92,6 +94,23 @@ func (t *traffic) set(s SetLink) {
 	if s.Up != nil {
 		l.up = *s.Up
 	}
+}
+
+// swap renames two links; what stands on the first stays there.
+func (t *traffic) swap(s SwapLink) {
+	old, next := t.links[s.Name], t.links[s.Next]
+	if old == nil || next == nil {
+		return
+	}
+	for _, l := range t.links {
+		if l.Parent == s.Name {
+			l.Parent = s.Old
+		}
+	}
+	delete(t.links, s.Next)
+	old.Name, old.up = s.Old, false
+	next.Name, next.up = s.Name, true
+	t.links[s.Old], t.links[s.Name] = old, next
 }
 
 // drop removes a link with what stands on it.
@@ -157,6 +176,8 @@ func (t *traffic) touched(s Step) map[string]bool {
 	case SetLink:
 		t.above(s.Name, names)
 	case DelLink:
+		t.above(s.Name, names)
+	case SwapLink:
 		t.above(s.Name, names)
 	case DelAddress:
 		names[s.Address.Link] = true

@@ -191,6 +191,8 @@ func (k *Kernel) do(s netapply.Step) error {
 		return k.addLink(s.Link)
 	case netapply.SetLink:
 		return k.setLink(s)
+	case netapply.SwapLink:
+		return k.swapLink(s)
 	case netapply.DelLink:
 		if k.links[s.Name] == nil {
 			return nil

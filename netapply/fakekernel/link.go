@@ -288,3 +288,46 @@ func (k *Kernel) setSettings(s netapply.SetSettings) error {
 
 // noMAC is how the kernel shows an actor system that is not set.
 var noMAC = netquorum.MAC{}.String()
+
+// swapLink renames two links. Nothing is renamed that is up.
+func (k *Kernel) swapLink(s netapply.SwapLink) error {
+	old, next := k.links[s.Name], k.links[s.Next]
+	if old == nil || next == nil {
+		return refuse(unix.ENODEV, "link %s or %s", s.Name, s.Next)
+	}
+	if k.links[s.Old] != nil {
+		return refuse(unix.EEXIST, "link %s", s.Old)
+	}
+	if next.Up {
+		return refuse(unix.EBUSY, "%s is up", s.Next)
+	}
+	_ = k.setUp(old, false)
+	k.rename(old, s.Old)
+	k.rename(next, s.Name)
+	return k.setUp(next, true)
+}
+
+func (k *Kernel) rename(l *link, name string) {
+	was := l.Name
+	delete(k.links, was)
+	l.Name = name
+	k.links[name] = l
+	for _, o := range k.links {
+		if o.Parent == was {
+			o.Parent = name
+		}
+		if o.Master == was {
+			o.Master = name
+		}
+	}
+	for i := range k.addresses {
+		if k.addresses[i].Link == was {
+			k.addresses[i].Link = name
+		}
+	}
+	for i := range k.routes {
+		if k.routes[i].Link == was {
+			k.routes[i].Link = name
+		}
+	}
+}
