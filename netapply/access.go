@@ -75,7 +75,7 @@ func access(c netquorum.Config, self netquorum.Key, interfaces []netquorum.Inter
 	if !c.Guarded(self.Name) {
 		return nil
 	}
-	b := &accessBuilder{config: c, chains: map[string]bool{}, heirs: map[string]*netquorum.Guard{}}
+	b := &accessBuilder{config: c, chains: map[string]bool{}, known: map[chainKey]string{}, heirs: map[string]*netquorum.Guard{}}
 	if g, ok := c.Guard(self); ok {
 		b.filer, b.stage = &g, new(g.Interface())
 	}
@@ -128,6 +128,7 @@ type accessBuilder struct {
 	filer, stage *netquorum.Guard            // the filer's policy, and its part for what is hosted
 	heirs        map[string]*netquorum.Guard // of servers, by what they inherit from
 	chains       map[string]bool             // that are made
+	known        map[chainKey]string
 	out          Ruleset
 }
 
@@ -159,7 +160,34 @@ func (b *accessBuilder) link(name string, alias netquorum.InterfaceName, guard, 
 
 // chain returns the chain for an address on an alias: first the stage, which
 // only denies, then the policy itself; none when everything is allowed.
+//
+// Most addresses of an alias have the same: the chain is written for the first.
 func (b *accessBuilder) chain(alias netquorum.InterfaceName, a netip.Addr, guard, stage *netquorum.Guard) string {
+	key := chainKey{alias, a.IsValid(), a.Is6(), netip.Addr{}, guard, stage}
+	if names(guard, a) || names(stage, a) {
+		key.address = a
+	}
+	chain, known := b.known[key]
+	if !known {
+		chain = b.newChain(alias, a, guard, stage)
+		b.known[key] = chain
+	}
+	return chain
+}
+
+// A chainKey is what a chain depends on.
+type chainKey struct {
+	alias        netquorum.InterfaceName
+	valid, six   bool
+	address      netip.Addr // when a rule names it
+	guard, stage *netquorum.Guard
+}
+
+func names(g *netquorum.Guard, a netip.Addr) bool {
+	return g != nil && slices.ContainsFunc(g.Rules, func(r netquorum.GuardRule) bool { return slices.Contains(r.To, a) })
+}
+
+func (b *accessBuilder) newChain(alias netquorum.InterfaceName, a netip.Addr, guard, stage *netquorum.Guard) string {
 	onward := accept
 	if guard != nil {
 		lines := b.lines(*guard, alias, a, accept)

@@ -276,3 +276,19 @@ func mustParse(t *testing.T, text string) []netquorum.Document {
 	}
 	return docs
 }
+
+// BenchmarkAccessWant computes what a filer wants that hosts half of a thousand
+// servers, all of them guarded.
+func BenchmarkAccessWant(b *testing.B) {
+	var docs strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&docs, "---\nkind: VirtualServer\nname: many%d\nspec: {group: main, access: clients, addresses: [{alias: data0, instance: 0, prefix: 10.9.%d.%d/8}]}\n", i, i/250, i%250+1)
+	}
+	c := guardedConfig(b, strings.TrimPrefix(docs.String(), "---\n"))
+	hosts := func(k netquorum.Key) bool { return strings.HasSuffix(k.Name, "1") || strings.HasSuffix(k.Name, "2") }
+	for b.Loop() {
+		if _, err := netapply.Want(c, "filer1", hosts); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
