@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // A memory keeps what settings of links were before we changed them, so that
@@ -21,8 +23,45 @@ import (
 type memory struct {
 	path, boot string // no path: kept as long as the process lives
 
-	mu    sync.Mutex
-	links map[string]remembered
+	mu      sync.Mutex
+	links   map[string]remembered
+	refused map[string]refusedTuning // by what was asked for
+}
+
+// A refusedTuning is an answer that will be the same the next time: asking for it again
+// every half minute would stop the card every half minute.
+type refusedTuning struct {
+	index  int
+	before Tuning // what the link showed then
+	err    error
+}
+
+// refuse remembers that a driver does not take a value, where asking costs a
+// moment of connectivity.
+func (m *memory) refuse(s SetTuning, index int, before Tuning, err error) {
+	final := errors.Is(err, errTook) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+	if !final || len(s.Interrupts()) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused == nil {
+		m.refused = map[string]refusedTuning{}
+	}
+	m.refused[s.String()] = refusedTuning{index, before, err}
+}
+
+// refusal is what the driver said to this step, nil when it was not asked or
+// when the link is not as it was then.
+func (m *memory) refusal(s SetTuning, index int, before Tuning) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, asked := m.refused[s.String()]
+	if asked && r.index == index && maps.Equal(r.before, before) {
+		return r.err
+	}
+	delete(m.refused, s.String())
+	return nil
 }
 
 type remembered struct {

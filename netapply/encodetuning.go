@@ -90,12 +90,17 @@ func (k *Netlink) setTuning(s SetTuning) error {
 	if err := checkModes(to, before); err != nil {
 		return fmt.Errorf("%s: %w", fieldsOf(to), err)
 	}
+	if err := k.memory.refusal(s, index, before); err != nil {
+		return err
+	}
 	// Remembered first: a daemon that is killed in between must still know.
 	if err := k.memory.keep(s.Link, now); err != nil {
 		return err
 	}
 	if err := k.tryTuning(s.Link, index, to, before); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", fieldsOf(to), err), k.memory.keep(s.Link, was))
+		err = fmt.Errorf("%s: %w", fieldsOf(to), err)
+		k.memory.refuse(s, index, before, err)
+		return errors.Join(err, k.memory.keep(s.Link, was))
 	}
 	return nil
 }
@@ -146,13 +151,15 @@ func differences(to, after Tuning) (errs []error) {
 	for _, name := range to.names() {
 		set, what := setOf(name)
 		if got, shown := after[name]; shown && got != to[name] {
-			errs = append(errs, fmt.Errorf("the driver took %s for %s of %s", got, what, to[name]))
+			errs = append(errs, fmt.Errorf("%w %s for %s of %s", errTook, got, what, to[name]))
 		} else if v, fixed := after[setFixed+"/"+what]; set == setFeatures && fixed && v != to[name] {
 			errs = append(errs, fmt.Errorf("%s is fixed to %s", what, v))
 		}
 	}
 	return errs
 }
+
+var errTook = errors.New("the driver took")
 
 // checkModes refuses to offer a speed that the card does not have: drivers take
 // it, and offer nothing.

@@ -227,3 +227,28 @@ func TestKernelQueues(t *testing.T) {
 		t.Errorf("not as before (-before +afterwards):\n%s", diff)
 	}
 }
+
+// TestKernelRefusalIsBelieved: a driver that has refused is not asked again with
+// every pass, because asking stops some cards; it is when something has changed.
+func TestKernelRefusalIsBelieved(t *testing.T) {
+	if !inNamespace(t, netapply.FeatureEthtool) {
+		return
+	}
+	sh(t, "ip link add eth0 numrxqueues 4 numtxqueues 4 type veth peer name far")
+	k := openKernel(t)
+	want := wantCards(t, card(&netquorum.Ethernet{Channels: &netquorum.Channels{RX: 9000}}, nil))
+	first := apply(t, k, want)
+	if first.Err() == nil {
+		t.Fatal("9000 queues are taken")
+	}
+	again := apply(t, k, want)
+	if again.Writes != 0 || again.Err() == nil || again.Err().Error() != first.Err().Error() {
+		t.Errorf("asked again it wrote %d times and said %v", again.Writes, again.Err())
+	}
+	if err := apply(t, k, wantCards(t, card(&netquorum.Ethernet{Channels: &netquorum.Channels{RX: 2}}, nil))).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if r := apply(t, k, want); r.Err() == nil || r.Writes == 0 {
+		t.Errorf("with other queues it was not asked: %d writes, %v", r.Writes, r.Err())
+	}
+}

@@ -16,8 +16,9 @@ import (
 //	rules      carry protocol 190 (Observed holds no others)
 //	nftables   the table inet netquorum_access, and nothing in any other
 //
-// Physical links are nobody's: we set them up, set their MTU and arp_ignore, and
-// enslave them, and never mark or remove them.
+// Physical links are nobody's: we set them up, set their MTU, arp_ignore and what
+// is configured of their hardware, and enslave them, and never mark or remove
+// them. What settings of the hardware were before is remembered (before.go).
 
 // Protocol is our number among the originators of addresses, routes and rules.
 const Protocol = 190
