@@ -117,7 +117,7 @@ func (b backend) Apply(ctx context.Context, r api.ApplyRequest) (api.ApplyResult
 	}
 	out := api.ApplyResult{Revision: result.Revision, Changed: result.Changed, Rollout: name}
 	if name != "" && r.Wait == api.WaitApplied {
-		if err := m.waitRollout(ctx, name, result.Revision); err != nil {
+		if result.Revision, err = m.waitRollout(ctx, name, result.Revision); err != nil {
 			return out, err
 		}
 	}

@@ -143,26 +143,24 @@ func (m *member) answeringFilers(ctx context.Context) map[string]bool {
 }
 
 // waitRollout waits until a rollout has come as far as it does by itself: to an
-// end, or to where a human decides.
-func (m *member) waitRollout(ctx context.Context, name string, revision netquorum.Revision) error {
+// end, or to where a human decides. It returns the revision of that.
+func (m *member) waitRollout(ctx context.Context, name string, revision netquorum.Revision) (netquorum.Revision, error) {
 	for {
 		changed := m.store.Changed()
 		s := m.store.State()
 		doc, r, ok := s.Config().Rollout()
 		switch {
 		case s.Revision() < revision:
-		case !ok || doc.Name != name || r.Phase == netquorum.RolloutDone:
-			return nil
-		case r.Phase == netquorum.RolloutConfirm:
-			return nil
+		case !ok || doc.Name != name || r.Phase == netquorum.RolloutDone || r.Phase == netquorum.RolloutConfirm:
+			return s.Revision(), nil
 		case r.Phase == netquorum.RolloutStopped, r.Phase == netquorum.RolloutReverted:
-			return &api.Error{Code: api.ErrRollout, Revision: revision,
+			return revision, &api.Error{Code: api.ErrRollout, Revision: revision,
 				Message: fmt.Sprintf("%s is %s: %s; `netquorum rollout` shows where", name, r.Phase, r.Failure)}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %s is in phase %s and goes on by itself; `netquorum rollout` shows how far it is", api.ErrTimeout, name, r.Phase)
+			return revision, fmt.Errorf("%w: %s is in phase %s and goes on by itself; `netquorum rollout` shows how far it is", api.ErrTimeout, name, r.Phase)
 		}
 	}
 }
