@@ -53,6 +53,9 @@ var ruleCases = []ruleCase{
 	{"a service has the name of no virtual server", strings.Replace(service("alias: mgmt0, prefix: 10.9.9.1/24"), "X", "vsvra", 1), "", "Service/vsvra name name-shared of VirtualServer/VsvrA"},
 	{"a service has the name of no filer, or their client identifiers would be the same", strings.Replace(service("alias: mgmt0, prefix: 10.9.9.1/24"), "X", "filer1", 1), "", "Service/filer1 name name-shared of Filer/Filer1"},
 
+	// What the cluster writes.
+	{"there is one rollout at a time", "kind: Rollout\nname: a\nspec: {phase: done}\n---\nkind: Rollout\nname: b\nspec: {phase: done}", "", "Rollout/b name rollout-one of Rollout/a"},
+
 	// The cluster.
 	{"there is one Cluster document", "kind: Cluster\nname: other\nspec: {mac: '00:07:34:04:12:0f'}", "", "Cluster/other name cluster-one of Cluster/acme"},
 	{"the Cluster document cannot be deleted", "", "Cluster/acme", "Cluster/acme  cluster-one"},
