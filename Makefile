@@ -44,6 +44,7 @@ test: tools build $(TALLY) ## everything; the last line sums it up
 	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
 	@$(TALLY) -record $(RESULTS)/lint.json -name lint -- $(MAKE) --no-print-directory lint
 	@CGO_ENABLED=1 $(TALLY) -record $(RESULTS)/host.json -name 'go test' -- $(GO) test -race -json -timeout $(TIMEOUT) ./...
+	@$(TALLY) -record $(RESULTS)/walk.json -name 'the whole walk' -- $(GO) test -json -timeout $(TIMEOUT) -run '^TestWalk$$' ./netapply
 	@$(TALLY) -record $(RESULTS)/kernel.json -name 'kernel tests' -- $(GO) run ./test/vm/kerneltests -if-needed
 	@$(TALLY) -report $(RESULTS)/*.json
 

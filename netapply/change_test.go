@@ -191,7 +191,7 @@ func TestRollbackWalk(t *testing.T) {
 		k.AddPhysical(string(n), 1500, false)
 	}
 	rolled := 0
-	for step := range *walkSteps / 4 {
+	for step := range *walkSteps / 10 {
 		c, hosts := d.config()
 		wanted, err := netapply.Want(c, "filer1", hosts)
 		if err != nil {

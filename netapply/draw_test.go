@@ -16,6 +16,10 @@ type drawer struct {
 	vlan bool // false: no VLANs, bonds or VRFs, for kernels without
 	// hardware draws what network cards are set to, for kernels with such cards.
 	hardware bool
+	// kept adds an alias that every configuration has, and with it the MAC; others
+	// may stand beside it.
+	kept     *netquorum.Interface
+	accesses []netquorum.Document
 	// refused counts draws that broke a rule and were thrown away.
 	refused int
 }
@@ -76,18 +80,27 @@ func (d *drawer) documents() []netquorum.Document {
 			w.failover()
 		}
 	}
+	mac, admins := netquorum.MAC{0, 7, 0x34, 4, 0x12, byte(d.rng.IntN(2))}, pick(d, "", "admins")
+	if d.kept != nil {
+		w.list = append(w.list, *d.kept)
+		w.free = append(w.free, d.kept.Parent)
+		mac, admins = netquorum.MAC{0, 7, 0x34, 4, 0x12, 9}, ""
+	}
 	aliases := w.aliases()
 	docs := []netquorum.Document{
-		{Kind: netquorum.KindCluster, Name: "acme", Spec: &netquorum.Cluster{MAC: netquorum.MAC{0, 7, 0x34, 4, 0x12, byte(d.rng.IntN(2))}}},
+		{Kind: netquorum.KindCluster, Name: "acme", Spec: &netquorum.Cluster{MAC: mac}},
 		{Kind: netquorum.KindRoutes, Name: "tables", Spec: w.policy(false)},
 		{Kind: netquorum.KindRoutes, Name: "domain", Spec: w.policy(d.vlan)},
 		{Kind: netquorum.KindFilerGroup, Name: "main", Spec: &netquorum.FilerGroup{
-			Access: pick(d, "", "admins"), Servers: netquorum.Policies{Access: pick(d, "", "clients")}}},
+			Access: admins, Servers: netquorum.Policies{Access: pick(d, "", "clients")}}},
 		{Kind: netquorum.KindFiler, Name: "filer1", Spec: &netquorum.Filer{
 			Group: "main", Interfaces: w.list, Routes: pick(d, "", "tables"),
 		}},
 	}
-	docs = append(docs, d.accessPolicies()...)
+	if d.accesses == nil || d.chance(0.2) { // they are text, which takes time to read
+		d.accesses = d.accessPolicies()
+	}
+	docs = append(docs, d.accesses...)
 	for _, name := range []string{"VsvrA", "VsvrB", "a-server-with-a-long-name"} {
 		if v := w.server(aliases); v != nil {
 			docs = append(docs, netquorum.Document{Kind: netquorum.KindVirtualServer, Name: name, Spec: v})

@@ -2,12 +2,8 @@ package netapply_test
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -241,69 +237,6 @@ spec: {group: main}
 	if l := links["bond1"]; l.Alias != "" || links["eth1"].Master != "" {
 		t.Errorf("bond1 was taken over: %+v", l)
 	}
-}
-
-// TestKernelWalk is TestWalk on the real kernel, as far as it goes: without
-// bonds, VLANs and VRFs where it has none. A fresh namespace per configuration
-// tells what the state should be.
-func TestKernelWalk(t *testing.T) {
-	if !inNamespace(t, netapply.FeatureMacvlan) {
-		return
-	}
-	seed := walkSeed(t)
-	d := &drawer{rng: rand.New(rand.NewPCG(seed, 2)), vlan: hasFeature(t, netapply.FeatureBond) && hasFeature(t, netapply.FeatureVLAN) && hasFeature(t, netapply.FeatureVRF)}
-	plug := func() {
-		cards(t, "eth0", "eth1", "eth2", "eth3", "eth4", "eth5")
-	}
-	plug()
-	k := openKernel(t)
-	steps := 40
-	if emulated {
-		steps = 15 // a few seconds each
-	}
-	if n, err := strconv.Atoi(os.Getenv("NQ_KERNEL_WALK")); err == nil {
-		steps = n
-	}
-	rounds := map[int]int{}
-	for step := range steps {
-		c, hosts := d.config()
-		desired, err := netapply.Want(c, "filer1", hosts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := settledState(t, k, desired)
-		r := apply(t, k, desired)
-		rounds[r.Rounds]++
-		if err := r.Err(); err != nil {
-			t.Fatalf("step %d: %v\nsteps:\n%s\nbefore:\n%s", step, err, lines(r.Steps), before)
-		}
-		mustBeSettled(t, k, desired)
-		mtus := map[string]int{}
-		for name, l := range ipLinks(t) {
-			mtus[name] = l.MTU
-		}
-		got := settledState(t, k, desired)
-		expected := elsewhere(t, func() string {
-			plug()
-			var mtu strings.Builder
-			for _, n := range drawnCards {
-				fmt.Fprintf(&mtu, "link set %s mtu %d\n", n, mtus[string(n)])
-			}
-			batch(t, mtu.String())
-			fresh := openKernel(t)
-			if err := apply(t, fresh, desired).Err(); err != nil {
-				t.Error(err)
-			}
-			return settledState(t, fresh, desired)
-		})
-		if diff := cmp.Diff(strings.Split(expected, "\n"), strings.Split(got, "\n")); diff != "" {
-			t.Fatalf("step %d: not as in a fresh namespace (-fresh +walked):\n%s\nsteps:\n%s\nbefore:\n%s", step, diff, lines(r.Steps), before)
-		}
-		if t.Failed() {
-			return
-		}
-	}
-	t.Logf("%d configurations; rounds needed: %v", steps, rounds)
 }
 
 // elsewhere runs a function in a network namespace of its own. Commands that it

@@ -1,0 +1,5 @@
+//go:build !race
+
+package netapply_test
+
+const walkDefault = 10000
