@@ -71,12 +71,13 @@ type Heard struct {
 	Answer bool
 }
 
-// asks returns the targets that can be asked now: those on links with signal.
-func (p Plan) asks(t *table) []Ask {
+// asks returns the targets that can be asked now: those on aliases whose links
+// work.
+func (p Plan) asks(t *table, works map[string]time.Time) []Ask {
 	var out []Ask
 	for _, x := range p.Targets {
 		l, ok := t.named(x.Interface)
-		if !ok || !l.Up || !l.Carrier {
+		if _, working := works[x.Interface]; !ok || !working {
 			continue
 		}
 		a := Ask{Target: x, Index: l.Index, MAC: l.MAC}

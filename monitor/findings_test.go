@@ -91,7 +91,7 @@ func TestFindingsOfLinksAndTargets(t *testing.T) {
 		}, "eth0", []FindingCode{Flapping}},
 		{"one of two targets is silent", func(w *world) {
 			w.plan.Targets = []Target{target(gateway, Gateway), target(other, Peer)}
-			w.asked.ask(start, w.plan.asks(&w.kernel))
+			w.asked.ask(start, w.plan.asks(&w.kernel, w.judge.works))
 			answer(w, 0, gateway)
 			answer(w, 9, other)
 		}, "data0", []FindingCode{TargetSilent}},
@@ -114,7 +114,7 @@ func TestFindingsOfLinksAndTargets(t *testing.T) {
 			w.look(start)
 			test.set(w)
 			w.look(after(0.5))
-			w.asked.ask(after(0.5), w.plan.asks(&w.kernel))
+			w.asked.ask(after(0.5), w.plan.asks(&w.kernel, w.judge.works))
 			s := w.look(after(10))
 			if got := codes(s, test.on); !slices.Equal(got, test.want) {
 				t.Errorf("found %v, want %v", s.Findings, test.want)

@@ -12,9 +12,9 @@ import (
 // shown, and when: it has no clock and asks nobody. What it remembers are past
 // faults, which a later look must not forget.
 type judge struct {
-	links  map[string]*damper // by interface
-	reach  map[string]*damper // by alias
-	works  map[string]time.Time
+	links  map[string]*damper   // by interface
+	reach  map[string]*damper   // by alias
+	works  map[string]time.Time // aliases whose links work, and since when
 	states map[string]Interface // as last said, for Since
 	wire   conflicts
 }

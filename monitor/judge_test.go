@@ -278,7 +278,7 @@ func TestProbes(t *testing.T) {
 		w.good(1, "eth0")
 		w.good(3, "data0", above(1))
 		w.look(start)
-		w.asked.ask(start, w.plan.asks(&w.kernel))
+		w.asked.ask(start, w.plan.asks(&w.kernel, w.judge.works))
 		return w
 	}
 	answer := func(w *world, at float64, a netip.Addr) { w.asked.answer(after(at), targetKey{"data0", a}) }
@@ -333,7 +333,7 @@ func TestProbes(t *testing.T) {
 	t.Run("an address that is hosted here is not asked", func(t *testing.T) {
 		w := newProbed(t, target(gateway, Configured))
 		w.kernel.apply(Update{Changes: []Change{{Address: &Address{Index: 3, Prefix: netip.PrefixFrom(gateway, 24)}}}})
-		if asks := w.plan.asks(&w.kernel); len(asks) > 0 {
+		if asks := w.plan.asks(&w.kernel, w.judge.works); len(asks) > 0 {
 			t.Errorf("asks %v", asks)
 		}
 		w.expect(after(60), "data0=running")

@@ -131,7 +131,7 @@ func TestKernelRestartsDisturbNothing(t *testing.T) {
 		monitor.Target{Interface: "data0", Address: netip.MustParseAddr("2001:db8::fe"), OnLink: true, Reason: monitor.Gateway},
 		monitor.Target{Interface: "data0", Address: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("10.0.0.1"), Reason: monitor.Configured},
 	)
-	first := kernelMonitor(t, plan) // until duplicate address detection is over
+	first := kernelMonitor(t, plan)
 	answering := func(s monitor.Snapshot) bool {
 		n := 0
 		for _, x := range s.Interface("data0").Targets {
@@ -141,7 +141,9 @@ func TestKernelRestartsDisturbNothing(t *testing.T) {
 		}
 		return n == 3
 	}
-	first.await("all targets answer", 10*time.Second, answering)
+	first.await("all targets answer, and duplicate address detection is over", 20*time.Second, func(s monitor.Snapshot) bool {
+		return answering(s) && sh(t, "ip -6 addr show tentative") == ""
+	})
 	first.stop()
 	before := state()
 	events := exec.CommandContext(t.Context(), "ip", "monitor", "link", "address", "route", "rule", "netconf")

@@ -282,7 +282,7 @@ func (r *run) ask(now time.Time) time.Time {
 		r.knownChange = false
 		r.tellOwn()
 	}
-	list := r.plan.asks(&r.kernel)
+	list := r.plan.asks(&r.kernel, r.judge.works)
 	select {
 	case r.asks <- list:
 		r.asked.ask(now, list)

@@ -40,7 +40,8 @@ type board struct {
 
 type subscriber struct {
 	events chan Event
-	lost   bool // since the last event that fitted; board.mu is held
+	gap    chan struct{} // receives when events did not fit
+	lost   bool          // since then; board.mu is held
 }
 
 func (b *board) snapshot() Snapshot {
@@ -62,20 +63,19 @@ func (b *board) publish(s Snapshot) bool {
 	events := changes(b.now, s)
 	b.now = s
 	for sub := range b.subscribers {
-		sub.tell(s, events)
+		sub.tell(events)
 	}
 	return true
 }
 
-// tell gives events to a subscriber, all or none: after a gap it is given
-// everything again.
-func (s *subscriber) tell(now Snapshot, events []Event) {
-	if s.lost || len(events) > cap(s.events)-len(s.events)-1 {
+// tell gives events to a subscriber, all or none: after a gap it wants to know
+// everything again, and nothing until then.
+func (s *subscriber) tell(events []Event) {
+	if s.lost || len(events) > cap(s.events)-len(s.events) {
+		s.lost = true
 		select {
-		case s.events <- Event{Seq: now.Seq, Time: now.Time, Snapshot: &now}:
-			s.lost = false
+		case s.gap <- struct{}{}:
 		default:
-			s.lost = true
 		}
 		return
 	}
@@ -84,10 +84,21 @@ func (s *subscriber) tell(now Snapshot, events []Event) {
 	}
 }
 
+// catchUp ends a gap: what waits is older than the snapshot.
+func (b *board) catchUp(s *subscriber) Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(s.events) > 0 {
+		<-s.events
+	}
+	s.lost = false
+	return b.now
+}
+
 // subscribe yields the snapshot and then events until the context ends.
 func (b *board) subscribe(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		sub := &subscriber{events: make(chan Event, room)}
+		sub := &subscriber{events: make(chan Event, room), gap: make(chan struct{}, 1)}
 		b.mu.Lock()
 		first := b.now
 		if b.subscribers == nil {
@@ -109,6 +120,11 @@ func (b *board) subscribe(ctx context.Context) iter.Seq[Event] {
 				return
 			case e := <-sub.events:
 				if !yield(e) {
+					return
+				}
+			case <-sub.gap:
+				now := b.catchUp(sub)
+				if !yield(Event{Seq: now.Seq, Time: now.Time, Snapshot: &now}) {
 					return
 				}
 			}
