@@ -298,3 +298,43 @@ func (c *cluster) stays(server string, epoch uint64, span time.Duration) {
 		return nil
 	})
 }
+
+// monitored waits until each filer of the acceptance example says that all its
+// interfaces work, that LACP is through, and nothing wrong with either.
+func (c *cluster) monitored() {
+	c.t.Helper()
+	for _, f := range c.filers() {
+		client := c.client(f)
+		c.await("the monitor of "+f+" is content", patience(), func() error {
+			r, err := client.Interfaces(c.t.Context(), "")
+			if err != nil {
+				return err
+			}
+			for _, x := range r.Findings {
+				if strings.HasPrefix(x.Code, "lacp") || x.Code == "link-missing" || x.Code == "duplicate-address" {
+					return fmt.Errorf("%s: %s", x.Interface, x.Message)
+				}
+			}
+			for _, g := range r.Interfaces {
+				switch {
+				case g.State == "failed" || g.State == "offline" || g.State == "up":
+					return fmt.Errorf("%s is %s: %s", g.Name, g.State, g.Reason)
+				case g.Name == "fail0" && (g.Active == "" || len(g.Members) != 2):
+					return fmt.Errorf("fail0 is %+v", g)
+				case g.Name == "bond0" && (g.LACP == nil || g.LACP.Ports != 2):
+					return fmt.Errorf("bond0 is %+v", g)
+				}
+			}
+			st, err := client.Status(c.t.Context())
+			if err != nil {
+				return err
+			}
+			for _, l := range self(st).Links {
+				if l.Name == "fail0" && l.Active == "" {
+					return errors.New("status does not say which member of fail0 is in use")
+				}
+			}
+			return nil
+		})
+	}
+}

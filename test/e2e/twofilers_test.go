@@ -69,6 +69,7 @@ func TestVMTwoFilers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("the monitors agree with the switches", func(t *testing.T) { c.in(t).monitored() })
 	t.Run("VsvrA answers the client on all its addresses", func(t *testing.T) {
 		for _, a := range []string{"10.2.2.1", "10.3.3.1", "10.2.2.3"} {
 			c.in(t).reaches("client", a)
