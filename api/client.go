@@ -201,11 +201,12 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 			return tooLarge(maxApply)
 		}
 	}
-	target := withQuery(ctx, path, q)
-	a, err := c.calls.Call(ctx, method, target, kind, "", body)
+	r := calls.Request{Method: method, Target: withQuery(path, q), ContentType: kind, Body: body}
+	r.Timeout, _ = timeLeft(ctx)
+	a, err := c.calls.Call(ctx, r)
 	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.Is(err, calls.ErrNotSent) {
 		// The connection may have been that of a daemon that was restarted.
-		a, err = c.calls.Call(ctx, method, target, kind, "", body)
+		a, err = c.calls.Call(ctx, r)
 	}
 	if err != nil {
 		return c.failure(ctx, method, err)
@@ -229,7 +230,13 @@ func (c *Client) decode(body []byte, out any) error {
 // do sends one request over HTTP and returns an answer that is no error; the
 // caller closes its body.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, body io.Reader, contentType, accept string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://netquorum"+withQuery(ctx, path, q), body)
+	if left, ok := timeLeft(ctx); ok && !strings.HasSuffix(path, "/watch") {
+		if q == nil {
+			q = url.Values{}
+		}
+		q.Set("timeout", left.String())
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://netquorum"+withQuery(path, q), body)
 	if err != nil {
 		return nil, err
 	}
@@ -268,15 +275,7 @@ func (c *Client) stranger(status string) error {
 	return Refuse(ErrInternal, fmt.Sprintf("the daemon at %s answered %s; is it a netquorum daemon of this version?", c.socket, status), nil)
 }
 
-// withQuery appends the parameters to a path, and the time that is left for the
-// answer, if the request is one that has an answer.
-func withQuery(ctx context.Context, path string, q url.Values) string {
-	if left, ok := timeLeft(ctx); ok && !strings.HasSuffix(path, "/watch") {
-		if len(q) == 0 {
-			return path + "?timeout=" + left.String()
-		}
-		q.Set("timeout", left.String())
-	}
+func withQuery(path string, q url.Values) string {
 	if len(q) == 0 {
 		return path
 	}

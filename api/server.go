@@ -133,7 +133,8 @@ func (s *Server) serveRoute(rt route, w http.ResponseWriter, r *http.Request) er
 	if err := rt.checkQuery(r); err != nil {
 		return err
 	}
-	if !rt.stream {
+	// A connection of many requests has its own word for the timeout.
+	if _, set := r.Context().Deadline(); !rt.stream && !set {
 		timeout, err := timeoutOf(r)
 		if err != nil {
 			return err

@@ -124,7 +124,7 @@ func TestManyCallersShareAConnection(t *testing.T) {
 		callers.Go(func() {
 			for j := range 100 {
 				body := fmt.Sprintf("%d of %d %s", j, i, strings.Repeat("x", j*i%5000))
-				a, err := c.Call(t.Context(), "POST", "/", "", "", []byte(body))
+				a, err := c.Call(t.Context(), Request{Method: "POST", Target: "/", Body: []byte(body)})
 				if err != nil || string(a.Body) != "POST /  "+body {
 					t.Errorf("%v, %.80q", err, a.Body)
 					return
@@ -148,11 +148,11 @@ func TestASlowCallDoesNotHoldUpOthers(t *testing.T) {
 	c := p.client(t)
 	slow := make(chan error, 1)
 	go func() {
-		_, err := c.Call(t.Context(), "GET", "/slow", "", "", nil)
+		_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/slow"})
 		slow <- err
 	}()
 	for range 50 {
-		if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+		if _, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,11 +174,11 @@ func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.Call(ctx, "GET", "/wait", "", "", nil)
+		_, err := c.Call(ctx, Request{Method: "GET", Target: "/wait"})
 		done <- err
 	}()
 	// Its request is in the connection before this one's answer comes back.
-	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+	if _, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
@@ -191,8 +191,27 @@ func TestACallerThatLeavesEndsItsRequest(t *testing.T) {
 		// It may have been cancelled before it was sent; then there is nothing to end.
 		t.Log("the request was never sent")
 	}
-	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+	if _, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 		t.Errorf("the connection is of no use afterwards: %v", err)
+	}
+}
+
+func TestARequestTakesItsTimeoutAlong(t *testing.T) {
+	p := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, set := r.Context().Deadline(); !set {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		<-r.Context().Done()
+		w.WriteHeader(http.StatusGatewayTimeout)
+	})
+	c := p.client(t)
+	for timeout, want := range map[time.Duration]int{
+		0: http.StatusTeapot, time.Nanosecond: http.StatusGatewayTimeout, 20 * time.Millisecond: http.StatusGatewayTimeout,
+	} {
+		if a, err := c.Call(t.Context(), Request{Method: "GET", Target: "/", Timeout: timeout}); err != nil || a.Status != want {
+			t.Errorf("timeout %v: %d, %v; want %d", timeout, a.Status, err, want)
+		}
 	}
 }
 
@@ -204,10 +223,10 @@ func TestAPanicCostsOneAnswer(t *testing.T) {
 		}
 	})
 	c := p.client(t)
-	if a, err := c.Call(t.Context(), "GET", "/panic", "", "", nil); err != nil || a.Status != 500 || len(a.Body) > 0 {
+	if a, err := c.Call(t.Context(), Request{Method: "GET", Target: "/panic"}); err != nil || a.Status != 500 || len(a.Body) > 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if a, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil || a.Status != 200 {
+	if a, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil || a.Status != 200 {
 		t.Errorf("the next call: %+v, %v", a, err)
 	}
 }
@@ -226,7 +245,7 @@ func TestAStoppedServerAnswersWhatItHasBegun(t *testing.T) {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		a, err := c.Call(t.Context(), "GET", "/", "", "", nil)
+		a, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"})
 		done <- outcome{a, err}
 	}()
 	<-begun
@@ -248,7 +267,7 @@ func TestACutConnectionEndsItsCallsAndTheNextMakesANewOne(t *testing.T) {
 	c := p.client(t)
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.Call(t.Context(), "GET", "/wait", "", "", nil)
+		_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/wait"})
 		done <- err
 	}()
 	<-begun
@@ -256,7 +275,7 @@ func TestACutConnectionEndsItsCallsAndTheNextMakesANewOne(t *testing.T) {
 	if err := <-done; err == nil || errors.Is(err, ErrNotSent) {
 		t.Errorf("%v, want an error that leaves open whether the request had an effect", err)
 	}
-	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+	if _, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 		t.Errorf("the next call: %v", err)
 	}
 }
@@ -268,29 +287,29 @@ func TestWhatCannotBeSentSaysSo(t *testing.T) {
 	cancel()
 	nobody := &Client{Dial: func(context.Context) (net.Conn, error) { return nil, io.ErrClosedPipe }}
 	for name, call := range map[string]func() error{
-		"its context has ended": func() error { _, err := c.Call(over, "GET", "/", "", "", nil); return err },
+		"its context has ended": func() error { _, err := c.Call(over, Request{Method: "GET", Target: "/"}); return err },
 		"a body that is too long": func() error {
-			_, err := c.Call(t.Context(), "GET", "/", "", "", make([]byte, MaxBody+1))
+			_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/", Body: make([]byte, MaxBody+1)})
 			return err
 		},
 		"a target that is too long": func() error {
-			_, err := c.Call(t.Context(), "GET", "/"+strings.Repeat("x", 1<<16), "", "", nil)
+			_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/" + strings.Repeat("x", 1<<16)})
 			return err
 		},
-		"nobody is there": func() error { _, err := nobody.Call(t.Context(), "GET", "/", "", "", nil); return err },
+		"nobody is there": func() error { _, err := nobody.Call(t.Context(), Request{Method: "GET", Target: "/"}); return err },
 	} {
 		if err := call(); !errors.Is(err, ErrNotSent) {
 			t.Errorf("%s: %v, want ErrNotSent", name, err)
 		}
 	}
-	if _, err := c.Call(t.Context(), "GET", "/", "", "", nil); err != nil {
+	if _, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 		t.Errorf("a good call afterwards: %v", err)
 	}
 }
 
 func TestAnAnswerThatIsTooLongIsAnError(t *testing.T) {
 	p := start(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, MaxBody+1)) })
-	if a, err := p.client(t).Call(t.Context(), "GET", "/", "", "", nil); err != nil || a.Status != 500 {
+	if a, err := p.client(t).Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil || a.Status != 500 {
 		t.Errorf("%d, %v", a.Status, err)
 	}
 }
@@ -308,7 +327,7 @@ func TestAPeerThatDoesNotReadHoldsUpItsCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	one := request{method: "GET", target: "/"}
+	one := Request{Method: "GET", Target: "/"}
 	conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	sent := 0
 	for ; err == nil && sent < 200_000; sent++ {
@@ -321,7 +340,7 @@ func TestAPeerThatDoesNotReadHoldsUpItsCallers(t *testing.T) {
 
 func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
 	p := start(t, echo)
-	good := request{method: "GET", target: "/"}
+	good := Request{Method: "GET", Target: "/"}
 	for name, b := range map[string][]byte{
 		"text":                       []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"a frame without a call":     {0, 0, 0, 1, 1},
@@ -329,8 +348,8 @@ func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
 		"an answer":                  appendFrame(nil, kindAnswer, 1, answer{status: 200}.append),
 		"an unknown kind":            appendFrame(nil, 9, 1, nil),
 		"a request without words":    appendFrame(nil, kindRequest, 1, nil),
-		"a request with a bad path":  appendFrame(nil, kindRequest, 1, request{method: "GET", target: "%%"}.append),
-		"a call that is in use":      append(appendFrame(nil, kindRequest, 1, request{method: "GET", target: "/wait"}.append), appendFrame(nil, kindRequest, 1, good.append)...),
+		"a request with a bad path":  appendFrame(nil, kindRequest, 1, Request{Method: "GET", Target: "%%"}.append),
+		"a call that is in use":      append(appendFrame(nil, kindRequest, 1, Request{Method: "GET", Target: "/wait"}.append), appendFrame(nil, kindRequest, 1, good.append)...),
 		"a frame that is cut off":    appendFrame(nil, kindRequest, 1, good.append)[:12],
 		"a large frame that is cut":  append([]byte{0, 0x10, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 100)...),
 		"a word longer than a frame": appendFrame(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
@@ -371,7 +390,7 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		c := p.client(t)
 		var callers sync.WaitGroup
 		for range 20 {
-			callers.Go(func() { c.Call(t.Context(), "GET", "/", "", "", nil) })
+			callers.Go(func() { c.Call(t.Context(), Request{Method: "GET", Target: "/"}) })
 		}
 		callers.Wait()
 		c.CloseIdleConnections()
@@ -388,7 +407,7 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 }
 
 func FuzzServer(f *testing.F) {
-	f.Add(appendFrame(nil, kindRequest, 1, request{"POST", "/x?y=z", "a", "b", []byte("body")}.append))
+	f.Add(appendFrame(nil, kindRequest, 1, Request{"POST", "/x?y=z", "a", "b", time.Second, []byte("body")}.append))
 	f.Add(appendFrame(nil, kindCancel, 1, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &serving{out: newOutbox(io.Discard), handler: http.HandlerFunc(echo), base: context.Background(),
@@ -420,7 +439,7 @@ func BenchmarkCalls(b *testing.B) {
 	c := p.client(b)
 	b.Run("one caller", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := c.Call(b.Context(), "GET", "/", "", "", nil); err != nil {
+			if _, err := c.Call(b.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -429,7 +448,7 @@ func BenchmarkCalls(b *testing.B) {
 		b.SetParallelism(32)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if _, err := c.Call(b.Context(), "GET", "/", "", "", nil); err != nil {
+				if _, err := c.Call(b.Context(), Request{Method: "GET", Target: "/"}); err != nil {
 					b.Error(err)
 				}
 			}

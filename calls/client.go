@@ -32,16 +32,16 @@ var ErrNotSent = errors.New("not sent")
 
 // RoundTrip implements http.RoundTripper.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
-	q := request{method: r.Method, target: r.URL.RequestURI(), contentType: r.Header.Get("Content-Type"), accept: r.Header.Get("Accept")}
+	q := Request{Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Accept: r.Header.Get("Accept")}
 	if r.Body != nil {
 		var err error
-		q.body, err = readBody(r)
+		q.Body, err = readBody(r)
 		r.Body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 		}
 	}
-	a, err := c.Call(r.Context(), q.method, q.target, q.contentType, q.accept, q.body)
+	a, err := c.Call(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +72,9 @@ type Answer struct {
 	Body        []byte
 }
 
-// Call sends one request and waits for its answer. Body is not used after it
+// Call sends one request and waits for its answer. The body is not used after it
 // returns.
-func (c *Client) Call(ctx context.Context, method, target, contentType, accept string, body []byte) (Answer, error) {
-	q := request{method, target, contentType, accept, body}
+func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if err := q.check(); err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}

@@ -14,7 +14,8 @@
 //	length   4 bytes, of what follows
 //	kind     1 byte: 1 request, 2 answer, 3 cancel
 //	call     4 bytes, chosen by the caller, which is in use until its answer
-//	request  method, target, content type, accept, then the body
+//	request  method, target, content type, accept, timeout in milliseconds 4 bytes
+//	         (0 for none), then the body
 //	answer   status 2 bytes, content type, then the body
 //	cancel   nothing: the caller does not wait any more; an answer may still come
 //

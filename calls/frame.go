@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 )
 
 // Kinds of frames.
@@ -95,37 +96,50 @@ func takeWord(b []byte) (word string, rest []byte, err error) {
 	return string(b[2 : 2+n]), b[2+n:], nil
 }
 
-type request struct {
-	method, target, contentType, accept string
-	body                                []byte
+// A Request is what a caller sends.
+type Request struct {
+	Method, Target, ContentType, Accept string
+	// Timeout is how long the other side may take, in milliseconds on the wire; 0
+	// leaves it to the other side.
+	Timeout time.Duration
+	Body    []byte
 }
 
-func (q request) check() error {
-	for _, s := range []string{q.method, q.target, q.contentType, q.accept} {
+func (q Request) check() error {
+	for _, s := range []string{q.Method, q.Target, q.ContentType, q.Accept} {
 		if len(s) > math.MaxUint16 {
 			return fmt.Errorf("a request of %d bytes without its body is too long", len(s))
 		}
 	}
-	if len(q.body) > MaxBody {
-		return fmt.Errorf("a body of %d bytes is too long; at most %d can be sent", len(q.body), MaxBody)
+	if len(q.Body) > MaxBody {
+		return fmt.Errorf("a body of %d bytes is too long; at most %d can be sent", len(q.Body), MaxBody)
 	}
 	return nil
 }
 
-func (q request) append(b []byte) []byte {
-	for _, s := range []string{q.method, q.target, q.contentType, q.accept} {
+func (q Request) append(b []byte) []byte {
+	for _, s := range [...]string{q.Method, q.Target, q.ContentType, q.Accept} {
 		b = appendWord(b, s)
 	}
-	return append(b, q.body...)
+	ms := min(max(q.Timeout, 0).Milliseconds(), math.MaxUint32)
+	if q.Timeout > 0 {
+		ms = max(ms, 1)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(ms))
+	return append(b, q.Body...)
 }
 
-func parseRequest(b []byte) (q request, err error) {
-	for _, s := range []*string{&q.method, &q.target, &q.contentType, &q.accept} {
+func parseRequest(b []byte) (q Request, err error) {
+	for _, s := range [...]*string{&q.Method, &q.Target, &q.ContentType, &q.Accept} {
 		if *s, b, err = takeWord(b); err != nil {
 			return q, err
 		}
 	}
-	q.body = b
+	if len(b) < 4 {
+		return q, fmt.Errorf("%w: a request without its timeout", ErrFrame)
+	}
+	q.Timeout = time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond
+	q.Body = b[4:]
 	return q, nil
 }
 

@@ -89,11 +89,11 @@ func (s *serving) read(r *bufio.Reader) error {
 			if err != nil {
 				return err
 			}
-			target, err := url.ParseRequestURI(q.target)
+			target, err := url.ParseRequestURI(q.Target)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrFrame, err)
 			}
-			ctx, cancel := context.WithCancel(s.base)
+			ctx, cancel := withTimeout(s.base, q.Timeout)
 			if !s.note(f.call, cancel) {
 				cancel()
 				return fmt.Errorf("%w: call %d is under way", ErrFrame, f.call)
@@ -109,6 +109,13 @@ func (s *serving) read(r *bufio.Reader) error {
 			return fmt.Errorf("%w: kind %d from a client", ErrFrame, f.kind)
 		}
 	}
+}
+
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
 }
 
 func (s *serving) note(call uint32, cancel context.CancelFunc) bool {
@@ -130,21 +137,21 @@ func (s *serving) cancel(call uint32) {
 	}
 }
 
-func newRequest(ctx context.Context, q request, target *url.URL) *http.Request {
+func newRequest(ctx context.Context, q Request, target *url.URL) *http.Request {
 	header := http.Header{}
-	if q.contentType != "" {
-		header["Content-Type"] = []string{q.contentType}
+	if q.ContentType != "" {
+		header["Content-Type"] = []string{q.ContentType}
 	}
-	if q.accept != "" {
-		header["Accept"] = []string{q.accept}
+	if q.Accept != "" {
+		header["Accept"] = []string{q.Accept}
 	}
 	r := &http.Request{
-		Method: q.method, URL: target, RequestURI: q.target, Header: header, Host: "netquorum",
+		Method: q.Method, URL: target, RequestURI: q.Target, Header: header, Host: "netquorum",
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: http.NoBody, ContentLength: int64(len(q.body)),
+		Body: http.NoBody, ContentLength: int64(len(q.Body)),
 	}
-	if len(q.body) > 0 {
-		r.Body = io.NopCloser(bytes.NewReader(q.body))
+	if len(q.Body) > 0 {
+		r.Body = io.NopCloser(bytes.NewReader(q.Body))
 	}
 	return r.WithContext(ctx)
 }

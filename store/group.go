@@ -59,8 +59,9 @@ func newGroup(s *Store) *group {
 }
 
 // propose commits encoded transactions, each by itself, and returns their
-// results in the same order. An error is about at least one of them.
-func (g *group) propose(ctx context.Context, encoded ...[]byte) ([]fsm.Result, error) {
+// results in the same order. An error is about at least one of them. over ends the
+// wait as the end of the context does; nil for never.
+func (g *group) propose(ctx context.Context, over <-chan struct{}, encoded ...[]byte) ([]fsm.Result, error) {
 	ps := make([]*proposal, len(encoded))
 	for i, e := range encoded {
 		ps[i] = &proposal{encoded: e, done: make(chan struct{})}
@@ -73,18 +74,19 @@ func (g *group) propose(ctx context.Context, encoded ...[]byte) ([]fsm.Result, e
 	var errs []error
 	for i, p := range ps {
 		var err error
-		if results[i], err = g.answer(ctx, p); err != nil {
+		if results[i], err = g.answer(ctx, over, p); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return results, errors.Join(errs...)
 }
 
-func (g *group) answer(ctx context.Context, p *proposal) (fsm.Result, error) {
+func (g *group) answer(ctx context.Context, over <-chan struct{}, p *proposal) (fsm.Result, error) {
 	select {
 	case <-p.done:
 		return p.result, p.err
 	case <-ctx.Done():
+	case <-over:
 	case <-g.s.life.Done():
 	}
 	g.mu.Lock()
@@ -95,8 +97,12 @@ func (g *group) answer(ctx context.Context, p *proposal) (fsm.Result, error) {
 	default:
 	}
 	err := context.Cause(ctx)
-	if err == nil {
+	switch {
+	case err != nil:
+	case g.s.life.Err() != nil:
 		err = ErrClosed
+	default:
+		err = errReignOver
 	}
 	if p.taken {
 		return fsm.Result{}, fmt.Errorf("%w: %w", errMaybeAppended, err)

@@ -19,23 +19,23 @@ const maxVoters = 5
 // a vote. It first lets the filer catch up without one: a voter that has nothing
 // yet would be waited for by every commit. It may be called on any member.
 func (s *Store) AddMember(ctx context.Context, id netquorum.FilerID) error {
-	return s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) error {
+	return s.lead(ctx, during(func(ctx context.Context, leader netquorum.FilerID) error {
 		if leader == s.o.ID {
 			return s.addHere(ctx, id)
 		}
 		return s.ask(ctx, leader, pathAdd, memberRequest{id}, &empty{})
-	})
+	}))
 }
 
 // RemoveMember takes a filer out of the cluster, whether it runs or not. It may
 // be called on any member. A leader hands its office over first.
 func (s *Store) RemoveMember(ctx context.Context, id netquorum.FilerID) error {
-	err := s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) error {
+	err := s.lead(ctx, during(func(ctx context.Context, leader netquorum.FilerID) error {
 		if leader == s.o.ID {
 			return s.removeHere(ctx, id)
 		}
 		return s.ask(ctx, leader, pathRemove, memberRequest{id}, &empty{})
-	})
+	}))
 	if err != nil && id == s.o.ID {
 		select {
 		case <-s.removed: // word of it was faster than the answer

@@ -42,8 +42,8 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 		return refused, nil
 	}
 	var results []fsm.Result
-	err = s.lead(ctx, func(ctx context.Context, _ netquorum.FilerID) (err error) {
-		results, err = s.group.propose(ctx, encoded)
+	err = s.lead(ctx, func(ctx context.Context, now *reign) (err error) {
+		results, err = s.group.propose(ctx, now.ctx.Done(), encoded)
 		return err
 	})
 	if err != nil {
@@ -57,10 +57,10 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 const retryPause = 20 * time.Millisecond
 
 // lead calls attempt with the leader, and again with the next one until it
-// succeeds or the context ends. An attempt's context ends when the leader does.
-// Attempts say by errNotAppended that they had no effect, and by
-// errMaybeAppended that they may have had one; any other error is final.
-func (s *Store) lead(ctx context.Context, attempt func(context.Context, netquorum.FilerID) error) error {
+// succeeds or the context ends. An attempt ends when the reign does. Attempts say
+// by errNotAppended that they had no effect, and by errMaybeAppended that they may
+// have had one; any other error is final.
+func (s *Store) lead(ctx context.Context, attempt func(context.Context, *reign) error) error {
 	maybe := false
 	var last error
 	for {
@@ -72,7 +72,7 @@ func (s *Store) lead(ctx context.Context, attempt func(context.Context, netquoru
 		}
 		now := s.reigns.load()
 		if now.leader != "" {
-			err := s.during(ctx, now, attempt)
+			err := attempt(ctx, now)
 			switch {
 			case err == nil:
 				return nil
@@ -96,12 +96,16 @@ func (s *Store) lead(ctx context.Context, attempt func(context.Context, netquoru
 	}
 }
 
-// during runs one attempt under a context that ends with the reign as well.
-func (s *Store) during(ctx context.Context, now *reign, attempt func(context.Context, netquorum.FilerID) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(now.ctx, func() { cancel(errReignOver) })()
-	return attempt(ctx, now.leader)
+// during makes an attempt of a function that takes the leader, and a context that
+// ends with the reign as well. What is asked thousands of times a second looks at
+// the reign by itself, which costs less.
+func during(f func(context.Context, netquorum.FilerID) error) func(context.Context, *reign) error {
+	return func(ctx context.Context, now *reign) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer context.AfterFunc(now.ctx, func() { cancel(errReignOver) })()
+		return f(ctx, now.leader)
+	}
 }
 
 var errReignOver = errors.New("the leader has changed")

@@ -7,7 +7,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
 )
 
@@ -29,12 +28,12 @@ func (s *Store) Read(ctx context.Context, c Consistency) (*fsm.State, error) {
 		return s.State(), nil
 	}
 	var state *fsm.State
-	err := s.lead(ctx, func(ctx context.Context, _ netquorum.FilerID) error {
-		index, err := s.reads.index(ctx)
+	err := s.lead(ctx, func(ctx context.Context, now *reign) error {
+		index, err := s.reads.index(ctx, now.ctx.Done())
 		if err != nil {
 			return fmt.Errorf("%w: %v", errNotAppended, err) // whatever it was, a read has no effect
 		}
-		if err := s.await(ctx, func(v *view) bool { state = v.state; return v.through >= index }); err != nil {
+		if err := s.awaitDuring(ctx, now.ctx.Done(), func(v *view) bool { state = v.state; return v.through >= index }); err != nil {
 			return fmt.Errorf("%w: %v", errNotAppended, err) // whatever it was, a read has no effect
 		}
 		return nil
@@ -54,7 +53,7 @@ func (s *Store) Verify(ctx context.Context) error {
 	if now := s.reigns.load(); now.leader != s.o.ID {
 		return &notLeaderError{now.leader}
 	}
-	if _, err := s.reads.index(ctx); err != nil {
+	if _, err := s.reads.index(ctx, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)
 	}
 	if now := s.reigns.load(); now.leader != s.o.ID { // a follower's round would pass too
@@ -149,18 +148,22 @@ func newRounds(s *Store) *rounds {
 }
 
 // index returns the read index of a confirmation that began after the call.
-func (r *rounds) index(ctx context.Context) (uint64, error) {
+func (r *rounds) index(ctx context.Context, over <-chan struct{}) (uint64, error) {
 	reply := make(chan answer, 1)
 	select {
 	case r.join <- reply:
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
+	case <-over:
+		return 0, errReignOver
 	}
 	select {
 	case a := <-reply:
 		return a.index, a.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
+	case <-over:
+		return 0, errReignOver
 	case <-r.s.life.Done():
 		return 0, ErrClosed
 	}

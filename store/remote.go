@@ -77,14 +77,14 @@ func (s *Store) Handler() http.Handler {
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		out.Results, err = s.group.propose(ctx, in.Transactions...)
+		out.Results, err = s.group.propose(ctx, nil, in.Transactions...)
 		return out, err
 	})
 	handle(mux, pathReadIndex, maxRequest, func(ctx context.Context, _ empty) (out indexReply, err error) {
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		out.Index, err = s.reads.index(ctx)
+		out.Index, err = s.reads.index(ctx, nil)
 		return out, err
 	})
 	handle(mux, pathWait, maxRequest, func(ctx context.Context, in waitRequest) (out indexReply, err error) {

@@ -29,7 +29,7 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 		return 0, fmt.Errorf("restore: %w", err)
 	}
 	var result fsm.Result
-	err = s.lead(ctx, func(ctx context.Context, leader netquorum.FilerID) (err error) {
+	err = s.lead(ctx, during(func(ctx context.Context, leader netquorum.FilerID) (err error) {
 		if leader == s.o.ID {
 			result, err = s.restoreHere(ctx, t.ID, parts)
 			return err
@@ -43,7 +43,7 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 		}
 		result = reply.Results[0]
 		return nil
-	})
+	}))
 	if err == nil && result.Refusal != nil {
 		return 0, result.Refusal
 	}

@@ -272,6 +272,11 @@ func (s *Store) Wait(ctx context.Context, rev netquorum.Revision) error {
 }
 
 func (s *Store) await(ctx context.Context, reached func(*view) bool) error {
+	return s.awaitDuring(ctx, nil, reached)
+}
+
+// awaitDuring is await until the reign is over; nil means whatever comes.
+func (s *Store) awaitDuring(ctx context.Context, over <-chan struct{}, reached func(*view) bool) error {
 	for {
 		v := s.views.load()
 		if reached(v) {
@@ -281,6 +286,8 @@ func (s *Store) await(ctx context.Context, reached func(*view) bool) error {
 		case <-v.next:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-over:
+			return errReignOver
 		case <-s.life.Done():
 			return ErrClosed
 		}

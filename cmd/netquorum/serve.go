@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +50,11 @@ A filer without a cluster waits for init or join.`,
 			return err
 		}
 		cfg.Socket, cfg.Version, cfg.Instant = t.socket, version, labInstant()
+		// The daemon's heap is a few megabytes: collecting it half as often costs as
+		// much memory again, and saves an eighth of the processor time of a busy filer.
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(200)
+		}
 		return agent.Run(cmd.Context(), cfg)
 	}
 	return cmd
