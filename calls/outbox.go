@@ -2,6 +2,7 @@ package calls
 
 import (
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -49,6 +50,11 @@ func (o *outbox) add(fill func([]byte) []byte) error {
 		return nil
 	}
 	o.writing = true
+	// Others that are ready to run may have frames too: those go with this one. When
+	// nobody is ready this costs next to nothing.
+	o.mu.Unlock()
+	runtime.Gosched()
+	o.mu.Lock()
 	for len(o.pending) > 0 && o.err == nil {
 		now := o.pending
 		o.pending, o.spare = o.spare[:0], nil

@@ -33,8 +33,9 @@ type request struct {
 }
 
 func (rs requests) get(id string) (Result, bool) {
-	for _, g := range []results{rs.young, rs.old} {
-		if r := g.byID.get(id); r != nil {
+	h := trieHash(id)
+	for _, g := range [...]*results{&rs.young, &rs.old} {
+		if r := g.byID.get(id, h); r != nil {
 			return r.result, true
 		}
 	}

@@ -52,9 +52,10 @@ func trieHash(id string) uint64 {
 	return h
 }
 
-func (t trie) get(id string) *request {
+// get finds the result of an id with its hash.
+func (t trie) get(id string, h uint64) *request {
 	n := t.root
-	for h := trieHash(id); n != nil; h >>= trieBits {
+	for ; n != nil; h >>= trieBits {
 		bit := uint32(1) << (h & trieMask)
 		if n.used&bit == 0 {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -16,9 +17,9 @@ import (
 const (
 	maxGroup      = 128
 	maxGroupBytes = 128 << 10
-	// maxInFlight batches may be on their way at once. With one, a proposal that
-	// just missed it would wait for two disk writes.
-	maxInFlight = 2
+	// maxInFlight batches may be on their way at once: one on the disks, one on its
+	// way to them, one being applied.
+	maxInFlight = 3
 )
 
 // How an attempt to commit can fail.
@@ -128,6 +129,7 @@ func (g *group) run() {
 		case <-g.s.life.Done():
 			return
 		}
+		runtime.Gosched() // whoever is ready to propose comes along
 		for batch := g.take(); len(batch) > 0; batch = g.take() {
 			encoded := make([][]byte, len(batch))
 			for i, p := range batch {
