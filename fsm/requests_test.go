@@ -21,7 +21,7 @@ func TestTrieIsAPersistentMap(t *testing.T) {
 		}
 		for n, v := range versions {
 			for i, id := range ids {
-				if r := v.get(id); (r != nil) != (i < n) || r != nil && r.id != id {
+				if r := v.get(id, trieHash(id)); (r != nil) != (i < n) || r != nil && r.id != id {
 					t.Fatalf("version %d: id %q is %v", n, id, r)
 				}
 			}
