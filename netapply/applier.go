@@ -163,17 +163,23 @@ var errUnguarded = errors.New("needs " + accessObject)
 type brokenLinks map[string]bool
 
 func (b brokenLinks) failed(s Step, err error) {
+	if err == nil {
+		return
+	}
 	switch s := s.(type) {
 	case AddLink:
-		b[s.Link.Name] = b[s.Link.Name] || err != nil
+		b[s.Link.Name] = true
 	case SwapLink:
-		b[s.Old] = b[s.Old] || err != nil
+		b[s.Old] = true
 	case SetAccess:
-		b[accessObject] = err != nil
+		b[accessObject] = true
 	}
 }
 
 func (b brokenLinks) stops(s Step) error {
+	if len(b) == 0 {
+		return nil
+	}
 	if add, ok := s.(AddAddress); ok && add.Address.Guarded && b[accessObject] {
 		return errUnguarded
 	}
@@ -195,10 +201,7 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n := 1
-		for n < len(steps) && !alone(steps[n-1]) && !alone(steps[n]) {
-			n++
-		}
+		n := together(steps)
 		now := make([]Step, 0, n)
 		for _, s := range steps[:n] {
 			if err := broken.stops(s); err != nil {
@@ -209,6 +212,7 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 			now = append(now, s)
 		}
 		steps = steps[n:]
+		r.Steps = slices.Grow(r.Steps, len(now))
 		for i, err := range a.Kernel.Do(ctx, now...) {
 			a.log(now[i], err)
 			if err != nil {
@@ -222,10 +226,23 @@ func (a *Applier) execute(ctx context.Context, steps []Step, r *Report) (map[str
 	return failed, nil
 }
 
+// together is how many steps the kernel may have at once: new links that do not
+// need each other, or all up to the next step for whose outcome others wait.
+func together(steps []Step) int {
+	if n := newLinks(steps); n > 0 {
+		return n
+	}
+	n := 1
+	for n < len(steps) && !alone(steps[n-1]) && !alone(steps[n]) {
+		n++
+	}
+	return n
+}
+
 // alone reports whether other steps wait for what becomes of this one.
 func alone(s Step) bool {
 	switch s.(type) {
-	case AddLink, SetAccess:
+	case AddLink, SwapLink, SetAccess:
 		return true
 	}
 	return false

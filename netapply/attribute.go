@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"net/netip"
 )
 
 // Netlink messages are a fixed header followed by attributes: length, type,
@@ -27,8 +28,7 @@ func (m *message) Len() int          { return len(m.b) }
 func (m *message) Serialize() []byte { return m.b }
 
 func (m *message) bytes(kind uint16, v []byte) {
-	m.b = binary.NativeEndian.AppendUint16(m.b, uint16(attrHeader+len(v)))
-	m.b = binary.NativeEndian.AppendUint16(m.b, kind)
+	m.header(kind, len(v))
 	m.b = append(m.b, v...)
 	m.pad()
 }
@@ -39,9 +39,37 @@ func (m *message) pad() {
 	}
 }
 
-func (m *message) u8(kind uint16, v uint8)   { m.bytes(kind, []byte{v}) }
-func (m *message) u16(kind uint16, v uint16) { m.bytes(kind, binary.NativeEndian.AppendUint16(nil, v)) }
-func (m *message) u32(kind uint16, v uint32) { m.bytes(kind, binary.NativeEndian.AppendUint32(nil, v)) }
+// header begins an attribute with a value of n bytes.
+func (m *message) header(kind uint16, n int) {
+	m.b = binary.NativeEndian.AppendUint16(m.b, uint16(attrHeader+n))
+	m.b = binary.NativeEndian.AppendUint16(m.b, kind)
+}
+
+func (m *message) u8(kind uint16, v uint8) {
+	m.header(kind, 1)
+	m.b = append(m.b, v, 0, 0, 0)
+}
+
+func (m *message) u16(kind uint16, v uint16) {
+	m.header(kind, 2)
+	m.b = append(binary.NativeEndian.AppendUint16(m.b, v), 0, 0)
+}
+
+func (m *message) u32(kind uint16, v uint32) {
+	m.header(kind, 4)
+	m.b = binary.NativeEndian.AppendUint32(m.b, v)
+}
+
+// address is of 4 or 16 bytes.
+func (m *message) address(kind uint16, a netip.Addr) {
+	if a.Is4() {
+		four := a.As4()
+		m.bytes(kind, four[:])
+		return
+	}
+	sixteen := a.As16()
+	m.bytes(kind, sixteen[:])
+}
 
 // text is a string with the closing zero that the kernel expects.
 func (m *message) text(kind uint16, v string) { m.bytes(kind, append([]byte(v), 0)) }

@@ -3,6 +3,7 @@ package netapply
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	netquorum "github.com/netquorum/netquorum"
 	"golang.org/x/sys/unix"
@@ -81,7 +82,7 @@ func (l *rawLink) decodeInfo(b []byte) error {
 		case unix.IFLA_INFO_KIND:
 			l.kind = a.text()
 		case unix.IFLA_INFO_DATA:
-			l.data = a.value
+			l.data = slices.Clone(a.value) // decoded when all links are known
 		}
 	}
 	return nil

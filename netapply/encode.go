@@ -14,26 +14,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Do implements Kernel. Steps go to the kernel in batches, but for the making of
-// links: what follows needs their indexes.
+// Do implements Kernel. Steps go to the kernel in batches, and the making of links
+// in batches of its own: what follows needs their indexes.
 func (k *Netlink) Do(ctx context.Context, steps ...Step) []error {
 	errs := make([]error, len(steps))
-	var batch []change
-	var of []int // the step of each change
+	batch := make([]change, 0, len(steps))
+	of := make([]int, 0, len(steps)) // the step of each change
 	send := func() {
 		k.writes.Add(uint64(len(batch)))
 		for i, err := range k.changes.exchange(batch) {
 			errs[of[i]] = errors.Join(errs[of[i]], err)
 		}
-		batch, of = nil, nil
+		batch, of = batch[:0], of[:0]
 	}
+	made := 0 // links of steps before here exist, or could not be made
 	for i, s := range steps {
+		if errs[i] != nil {
+			continue
+		}
 		if errs[i] = ctx.Err(); errs[i] != nil {
 			continue
 		}
-		if add, ok := s.(AddLink); ok {
-			send()
-			errs[i] = k.addLink(add.Link)
+		if _, ok := s.(AddLink); ok {
+			if i >= made {
+				send()
+				made = i + max(newLinks(steps[i:]), 1)
+				k.addLinkSteps(ctx, steps[i:made], errs[i:made])
+			}
 			continue
 		}
 		if set, ok := s.(SetAccess); ok {
@@ -107,14 +114,14 @@ func linkHeader(index int, flags, mask uint32) *message {
 
 // addLink makes a link. The group is part of the request, so that there is no
 // instant at which the link exists and is not known as ours.
-func (k *Netlink) addLink(l Link) error {
+func (k *Netlink) addLink(l Link) (change, error) {
 	m := linkHeader(0, 0, 0)
 	m.text(unix.IFLA_IFNAME, l.Name)
 	m.u32(unix.IFLA_GROUP, Group)
 	if l.Parent != "" {
 		parent, err := k.indexOf(l.Parent)
 		if err != nil {
-			return err
+			return change{}, err
 		}
 		m.u32(unix.IFLA_LINK, uint32(parent))
 	}
@@ -124,34 +131,8 @@ func (k *Netlink) addLink(l Link) error {
 	if l.MTU != 0 {
 		m.u32(unix.IFLA_MTU, uint32(l.MTU))
 	}
-	if err := k.kindData(m, l.Kind, l.Options); err != nil {
-		return err
-	}
-	k.writes.Add(1)
-	err := k.changes.exchange([]change{{unix.RTM_NEWLINK, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, nil}})[0]
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("this kernel has no links of type %s: %w", l.Kind, err)
-	}
-	if err != nil {
-		return err
-	}
-	return k.learn(l.Name)
-}
-
-// learn asks for a link that was just made.
-func (k *Netlink) learn(name string) error {
-	m := linkHeader(0, 0, 0)
-	m.text(unix.IFLA_IFNAME, name)
-	m.u32(unix.IFLA_EXT_MASK, extSkipStats)
-	replies, err := k.ask(unix.RTM_GETLINK, m, unix.RTM_NEWLINK)
-	if err != nil || len(replies) == 0 {
-		return errors.Join(err, fmt.Errorf("link %s was made but cannot be found", name))
-	}
-	l, err := decodeLink(replies[0])
-	if err == nil {
-		k.remember(l)
-	}
-	return err
+	err := k.kindData(m, l.Kind, l.Options)
+	return change{unix.RTM_NEWLINK, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, nil}, err
 }
 
 // kindData writes a kind of link and its options.
@@ -298,8 +279,8 @@ func (k *Netlink) delAddress(a Address) (change, error) {
 
 func addressMessage(p netip.Prefix, index int) *message {
 	m := addressHeader(family(p.Addr()), p.Bits(), unix.RT_SCOPE_UNIVERSE, index)
-	m.bytes(unix.IFA_LOCAL, p.Addr().AsSlice())
-	m.bytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
+	m.address(unix.IFA_LOCAL, p.Addr())
+	m.address(unix.IFA_ADDRESS, p.Addr())
 	return m
 }
 
@@ -347,16 +328,16 @@ func routeMessage(r Route, scope uint8, index int) *message {
 	}
 	m.u32(unix.RTA_TABLE, r.Table)
 	if r.To.Bits() > 0 {
-		m.bytes(unix.RTA_DST, r.To.Addr().AsSlice())
+		m.address(unix.RTA_DST, r.To.Addr())
 	}
 	if r.Via.IsValid() {
-		m.bytes(unix.RTA_GATEWAY, r.Via.AsSlice())
+		m.address(unix.RTA_GATEWAY, r.Via)
 	}
 	if r.Link != "" {
 		m.u32(unix.RTA_OIF, uint32(index))
 	}
 	if r.Source.IsValid() {
-		m.bytes(unix.RTA_PREFSRC, r.Source.AsSlice())
+		m.address(unix.RTA_PREFSRC, r.Source)
 	}
 	if r.Metric != 0 {
 		m.u32(unix.RTA_PRIORITY, r.Metric)
@@ -368,7 +349,7 @@ func ruleMessage(r Rule) *message {
 	m := &message{b: make([]byte, unix.SizeofRtMsg, 64)} // fib_rule_hdr has the same size
 	m.b[0], m.b[2] = family(r.From.Addr()), uint8(r.From.Bits())
 	m.b[7] = 1 // FR_ACT_TO_TBL
-	m.bytes(unix.FRA_SRC, r.From.Addr().AsSlice())
+	m.address(unix.FRA_SRC, r.From.Addr())
 	m.u32(unix.FRA_PRIORITY, r.Priority)
 	m.u32(unix.FRA_TABLE, r.Table)
 	m.u8(unix.FRA_PROTOCOL, Protocol)

@@ -34,13 +34,26 @@ type changer struct {
 	mu    sync.Mutex
 	fd    int
 	seq   uint32
+	out   []byte // kept for its space
 	reply [16 << 10]byte
 }
 
 func openChanger() (*changer, error) {
+	fd, err := openRoute()
+	if err != nil {
+		return nil, err
+	}
+	// Refinements that old kernels lack: error texts, and no echo of the request.
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	return &changer{fd: fd}, nil
+}
+
+// openRoute opens a socket to the kernel's networking.
+func openRoute() (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
+		return -1, fmt.Errorf("cannot open a netlink socket: %w", err)
 	}
 	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
 	err = errors.Join(
@@ -49,12 +62,9 @@ func openChanger() (*changer, error) {
 	)
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("cannot set up a netlink socket: %w", err)
+		return -1, fmt.Errorf("cannot set up a netlink socket: %w", err)
 	}
-	// Refinements that old kernels lack: error texts, and no echo of the request.
-	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
-	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
-	return &changer{fd: fd}, nil
+	return fd, nil
 }
 
 func (c *changer) close() error { return unix.Close(c.fd) }
@@ -72,11 +82,12 @@ func (c *changer) exchange(list []change) []error {
 
 func (c *changer) batch(list []change) []error {
 	first := c.seq + 1
-	var b []byte
+	b := c.out[:0]
 	for _, x := range list {
 		c.seq++
 		b = appendRequest(b, x, c.seq)
 	}
+	c.out = b
 	errs := make([]error, len(list))
 	if err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		for i := range errs {
@@ -88,7 +99,7 @@ func (c *changer) batch(list []change) []error {
 		errs[i] = errNoAnswer
 	}
 	for left := len(list); left > 0; {
-		n, _, err := unix.Recvfrom(c.fd, c.reply[:], 0)
+		n, err := unix.Read(c.fd, c.reply[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -116,12 +127,16 @@ func (x change) outcome(err error) error {
 }
 
 func appendRequest(b []byte, x change, seq uint32) []byte {
-	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(x.body.b)))
-	b = binary.NativeEndian.AppendUint16(b, x.what)
-	b = binary.NativeEndian.AppendUint16(b, uint16(unix.NLM_F_REQUEST|unix.NLM_F_ACK|x.flags))
-	b = binary.NativeEndian.AppendUint32(b, seq)
-	b = binary.NativeEndian.AppendUint32(b, 0) // the kernel knows who we are
+	b = appendHeader(b, x.what, unix.NLM_F_REQUEST|unix.NLM_F_ACK|x.flags, seq, len(x.body.b))
 	return append(b, x.body.b...)
+}
+
+func appendHeader(b []byte, what uint16, flags int, seq uint32, body int) []byte {
+	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+body))
+	b = binary.NativeEndian.AppendUint16(b, what)
+	b = binary.NativeEndian.AppendUint16(b, uint16(flags))
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	return binary.NativeEndian.AppendUint32(b, 0) // the kernel knows who we are
 }
 
 // answers yields the sequence numbers that a datagram answers, with the errors;
@@ -129,18 +144,14 @@ func appendRequest(b []byte, x change, seq uint32) []byte {
 func answers(b []byte) func(yield func(uint32, error) bool) {
 	return func(yield func(uint32, error) bool) {
 		for len(b) >= unix.SizeofNlMsghdr {
-			n := int(binary.NativeEndian.Uint32(b))
-			if n < unix.SizeofNlMsghdr || n > len(b) {
+			h, body, size, ok := cutMessage(b)
+			if !ok {
 				return
 			}
-			kind, flags := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:])
-			seq := binary.NativeEndian.Uint32(b[8:])
-			if body := b[unix.SizeofNlMsghdr:n]; kind == unix.NLMSG_ERROR && len(body) >= 4 {
-				if !yield(seq, answer(body, flags)) {
-					return
-				}
+			if h.Type == unix.NLMSG_ERROR && len(body) >= 4 && !yield(h.Seq, answer(body, h.Flags)) {
+				return
 			}
-			b = b[min((n+3)&^3, len(b)):]
+			b = b[size:]
 		}
 	}
 }
@@ -161,7 +172,12 @@ func answer(b []byte, flags uint16) error {
 	if flags&unix.NLM_F_CAPPED == 0 {
 		skip = int(min(binary.NativeEndian.Uint32(rest), 1<<16)+3) &^ 3
 	}
-	for a, err := range attributes(rest[min(skip, len(rest)):]) {
+	return withText(errno, rest[min(skip, len(rest)):])
+}
+
+// withText adds the kernel's words, if they are among the attributes.
+func withText(errno syscall.Errno, b []byte) error {
+	for a, err := range attributes(b) {
 		if err == nil && a.kind == unix.NLMSGERR_ATTR_MSG {
 			return fmt.Errorf("%w: %s", errno, a.text())
 		}

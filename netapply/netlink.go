@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +22,7 @@ import (
 // /proc/sys, which shows the namespace of the thread that looks: a program that
 // changes namespaces must call from a thread that is in the right one.
 type Netlink struct {
-	questions map[int]*nl.SocketHandle
+	questions *asker
 	changes   *changer
 	filter    packetFilter
 
@@ -61,20 +57,13 @@ func Open() (*Netlink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	questions, err := openAsker()
 	if err != nil {
 		_ = changes.close()
-		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
+		return nil, err
 	}
-	timeout := unix.NsecToTimeval(requestTimeout.Nanoseconds())
-	_ = s.SetSendTimeout(&timeout)
-	_ = s.SetReceiveTimeout(&timeout)
-	// Lists filtered in the kernel; old kernels do without. Error texts stay off:
-	// the library takes the end of a list that failed with a text for the answer
-	// to a change, and reads beyond it.
-	_ = unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return &Netlink{
-		questions: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}},
+		questions: questions,
 		changes:   changes,
 		proto:     kernelAtLeast(5, 18),
 		index:     map[string]int{},
@@ -84,8 +73,7 @@ func Open() (*Netlink, error) {
 
 // Close ends the connection.
 func (k *Netlink) Close() error {
-	k.questions[unix.NETLINK_ROUTE].Close()
-	return errors.Join(k.changes.close(), k.ethtool.close())
+	return errors.Join(k.questions.close(), k.changes.close(), k.ethtool.close())
 }
 
 // Writes implements Kernel.
@@ -119,17 +107,9 @@ const dumpTries = 10
 // before each try.
 func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset func(), each func([]byte) error) error {
 	for try := 1; ; try++ {
-		req := k.request(what, unix.NLM_F_DUMP, body)
 		reset()
-		var bad error
-		err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(b []byte) bool {
-			bad = each(b)
-			return bad == nil
-		})
-		if bad != nil {
-			return bad
-		}
-		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
+		err := k.questions.ask(what, unix.NLM_F_DUMP, body, each)
+		if !errors.Is(err, errInterrupted) || try == dumpTries {
 			return err
 		}
 		select {
@@ -138,18 +118,6 @@ func (k *Netlink) dump(ctx context.Context, what uint16, body *message, reset fu
 		case <-time.After(time.Duration(rand.IntN(try*1000)) * time.Microsecond):
 		}
 	}
-}
-
-// ask sends one question and returns the answers of a type.
-func (k *Netlink) ask(what uint16, body *message, answer uint16) ([][]byte, error) {
-	return k.request(what, 0, body).Execute(unix.NETLINK_ROUTE, answer)
-}
-
-func (k *Netlink) request(what uint16, flags int, body *message) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(int(what), flags)
-	req.Sockets = k.questions
-	req.AddData(body)
-	return req
 }
 
 // lookup returns a link's index.
@@ -208,12 +176,18 @@ func (k *Netlink) writeSetting(link, name string, v int) error {
 	return k.writeSys(settingPath(link, name), v)
 }
 
+// writeSys does without package os, which would watch the file for being ready:
+// a new link takes a few of these.
 func (k *Netlink) writeSys(path string, v int) error {
 	k.writes.Add(1)
-	f, err := os.OpenFile(filepath.Join("/proc/sys", path), os.O_WRONLY, 0)
+	path = filepath.Join("/proc/sys", path)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", path, err)
 	}
-	_, err = f.WriteString(strconv.Itoa(v))
-	return errors.Join(err, f.Close())
+	_, err = unix.Write(fd, []byte(strconv.Itoa(v)))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
 }

@@ -61,17 +61,33 @@ type planner struct {
 	steps    []Step
 	failures []ObjectError
 
-	links     map[string]*ObservedLink
-	addresses map[addressKey]ObservedAddress
-	routes    map[Route]bool
-	rules     map[Rule]bool
-	access    *Ruleset
+	links  map[string]*ObservedLink
+	rules  map[Rule]bool
+	access *Ruleset
 
-	// What there was at first, by link: a server may have a thousand addresses.
-	standing    map[string][]*ObservedLink // on a link; those made since are added
-	addressesOn map[string][]addressKey
-	routesOn    map[string][]Route
-	going       map[string]bool // answers of leaving
+	// A server may have a thousand addresses and routes: each is looked up once,
+	// and its entry says the rest.
+	addresses map[addressKey]*plannedAddress
+	routes    map[Route]*plannedRoute
+	found     []plannedAddress // what there was at first, in its order
+	foundOn   map[string]contents
+	taken     map[routeKey]int // routes by what the kernel tells them apart by
+
+	standing map[string][]*ObservedLink // on a link; those made since are added
+	going    map[string]bool            // answers of leaving
+}
+
+type plannedAddress struct {
+	ObservedAddress
+	there, wanted bool
+}
+
+type plannedRoute struct{ there, wanted bool }
+
+// contents are what a link had at first.
+type contents struct {
+	addresses []*plannedAddress
+	routes    []Route
 }
 
 func newPlanner(want Desired, have Observed) *planner {
@@ -81,35 +97,59 @@ func newPlanner(want Desired, have Observed) *planner {
 		failed:    map[string]bool{},
 		failures:  slices.Clone(want.Problems),
 		links:     make(map[string]*ObservedLink, len(have.Links)),
-		addresses: make(map[addressKey]ObservedAddress, len(have.Addresses)),
-		routes:    make(map[Route]bool, len(have.Routes)),
 		rules:     make(map[Rule]bool, len(have.Rules)),
-
-		standing:    map[string][]*ObservedLink{},
-		addressesOn: map[string][]addressKey{},
-		routesOn:    map[string][]Route{},
-		going:       map[string]bool{},
+		addresses: make(map[addressKey]*plannedAddress, max(len(have.Addresses), len(want.Addresses))),
+		routes:    make(map[Route]*plannedRoute, max(len(have.Routes), len(want.Routes))),
+		found:     make([]plannedAddress, len(have.Addresses)),
+		standing:  map[string][]*ObservedLink{},
+		going:     map[string]bool{},
 	}
 	for _, l := range want.Links {
 		p.wanted[l.Name] = l
 	}
-	for _, l := range have.Links {
-		p.links[l.Name] = &l
-		p.standing[l.Parent] = append(p.standing[l.Parent], &l)
+	links := slices.Clone(have.Links)
+	for i := range links {
+		l := &links[i]
+		p.links[l.Name] = l
+		p.standing[l.Parent] = append(p.standing[l.Parent], l)
 	}
-	for _, a := range have.Addresses {
-		p.addresses[a.key()] = a
-		p.addressesOn[a.Link] = append(p.addressesOn[a.Link], a.key())
+	for i, a := range have.Addresses {
+		p.found[i] = plannedAddress{ObservedAddress: a, there: true}
+		p.addresses[a.key()] = &p.found[i]
 	}
-	for _, r := range have.Routes {
-		p.routes[r] = true
-		p.routesOn[r.Link] = append(p.routesOn[r.Link], r)
+	routes := make([]plannedRoute, len(have.Routes))
+	for i, r := range have.Routes {
+		routes[i].there = true
+		p.routes[r] = &routes[i]
 	}
 	for _, r := range have.Rules {
 		p.rules[r] = true
 	}
 	p.mtus = p.planMTUs()
+	missing := len(want.Addresses) + len(want.Routes) + len(want.Rules) - len(have.Addresses) - len(have.Routes) - len(have.Rules)
+	if missing > 0 {
+		p.steps = make([]Step, 0, missing+4*len(want.Links))
+	}
 	return p
+}
+
+// on is what a link had at first.
+func (p *planner) on(link string) contents {
+	if p.foundOn == nil { // most plans change no link
+		p.foundOn = map[string]contents{}
+		for i := range p.found {
+			a := &p.found[i]
+			c := p.foundOn[a.Link]
+			c.addresses = append(c.addresses, a)
+			p.foundOn[a.Link] = c
+		}
+		for _, r := range p.have.Routes {
+			c := p.foundOn[r.Link]
+			c.routes = append(c.routes, r)
+			p.foundOn[r.Link] = c
+		}
+	}
+	return p.foundOn[link]
 }
 
 func (p *planner) emit(s Step) { p.steps = append(p.steps, s) }
@@ -137,6 +177,12 @@ func (p *planner) addAddresses(on func(link string) bool) {
 		if !on(a.Link) {
 			continue
 		}
+		is := p.addresses[a.key()]
+		if is == nil {
+			is = &plannedAddress{}
+			p.addresses[a.key()] = is
+		}
+		is.wanted = true
 		if !p.usable(a.Link) {
 			p.fail(addressObject(a), "needs link %s", a.Link)
 			continue
@@ -145,35 +191,56 @@ func (p *planner) addAddresses(on func(link string) bool) {
 			p.fail(addressObject(a), "%w", errNoIPv6)
 			continue
 		}
-		old, there := p.addresses[a.key()]
-		if there && old.Prefix == a.Prefix {
+		if is.there && is.Prefix == a.Prefix {
 			continue // whoever made it
 		}
-		if there {
+		if is.there {
 			// IPv6 only: the kernel has no second entry for one address with
 			// another subnet, so this is the one address that goes before it comes.
-			p.emit(DelAddress{Address{Link: old.Link, Prefix: old.Prefix}})
+			p.emit(DelAddress{Address{Link: is.Link, Prefix: is.Prefix}})
 		}
 		p.emit(AddAddress{a})
-		p.addresses[a.key()] = ObservedAddress{a.Link, a.Prefix, Protocol}
+		is.ObservedAddress, is.there = ObservedAddress{a.Link, a.Prefix, Protocol}, true
 	}
 }
 
 func (p *planner) addRoutes(on func(link string) bool) {
-	taken := make(map[routeKey]bool, len(p.routes))
-	for r := range p.routes {
-		taken[r.key()] = true
-	}
 	for _, r := range p.want.Routes {
-		if !on(r.Link) || p.routes[r] || r.To.Addr().Is6() && !p.have.IPv6 {
+		if !on(r.Link) {
 			continue
 		}
-		if r.Link != "" && !p.usable(r.Link) {
-			continue // the link's failure says it all
+		is := p.routes[r]
+		if is != nil {
+			is.wanted = true
 		}
-		p.emit(AddRoute{Route: r, Beside: taken[r.key()]})
-		p.routes[r] = true
+		switch {
+		case is != nil && is.there, r.To.Addr().Is6() && !p.have.IPv6,
+			r.Link != "" && !p.usable(r.Link): // the link's failure says it all
+			continue
+		case is == nil:
+			is = &plannedRoute{wanted: true}
+			p.routes[r] = is
+		}
+		p.emit(AddRoute{Route: r, Beside: p.standsBeside(r)})
+		is.there = true
 	}
+}
+
+// standsBeside reports whether there is another route with the same key, of
+// before: no two are wanted.
+func (p *planner) standsBeside(r Route) bool {
+	if len(p.have.Routes) == 0 {
+		return false
+	}
+	if p.taken == nil {
+		p.taken = make(map[routeKey]int, len(p.routes))
+		for o, is := range p.routes {
+			if is.there {
+				p.taken[o.key()]++
+			}
+		}
+	}
+	return p.taken[r.key()] > 0
 }
 
 func (p *planner) addRules() {
@@ -199,30 +266,22 @@ func (p *planner) delRules() {
 }
 
 func (p *planner) delRoutes() {
-	wanted := make(map[Route]bool, len(p.want.Routes))
-	for _, r := range p.want.Routes {
-		wanted[r] = true
-	}
 	for _, r := range p.have.Routes {
-		if p.routes[r] && !wanted[r] && !p.leaving(r.Link) {
+		if is := p.routes[r]; is.there && !is.wanted && !p.leaving(r.Link) {
 			p.emit(DelRoute{r})
 		}
 	}
 }
 
 func (p *planner) delAddresses() {
-	wanted := make(map[addressKey]bool, len(p.want.Addresses))
-	for _, a := range p.want.Addresses {
-		wanted[a.key()] = true
-	}
 	// The list is in the kernel's order, primary addresses first. Removing
 	// from the end never promotes an address that goes next.
-	for _, a := range slices.Backward(p.have.Addresses) {
-		l := p.links[a.Link]
-		if l == nil || wanted[a.key()] || p.leaving(a.Link) || !p.have.oursAddress(a, l.Ours()) {
+	for i, a := range slices.Backward(p.have.Addresses) {
+		is := &p.found[i]
+		if is.wanted || !is.there {
 			continue
 		}
-		if cur, there := p.addresses[a.key()]; there && cur == a {
+		if l := p.links[a.Link]; l != nil && !p.leaving(a.Link) && p.have.oursAddress(a, l.Ours()) {
 			p.emit(DelAddress{Address{Link: a.Link, Prefix: a.Prefix}})
 		}
 	}

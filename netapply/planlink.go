@@ -142,16 +142,27 @@ func (p *planner) cycled(l *ObservedLink) {
 	if l.Settings["ipv6/keep_addr_on_down"] == 1 {
 		return
 	}
-	for _, k := range p.addressesOn[l.Name] {
-		if k.prefix.Addr().Is6() {
-			delete(p.addresses, k)
+	for _, a := range p.on(l.Name).addresses {
+		if a.Prefix.Addr().Is6() {
+			a.there = false
 		}
 	}
 }
 
+func (p *planner) dropAddresses(link string) {
+	for _, a := range p.on(link).addresses {
+		a.there = false
+	}
+}
+
 func (p *planner) dropRoutes(link string) {
-	for _, r := range p.routesOn[link] {
-		delete(p.routes, r)
+	for _, r := range p.on(link).routes {
+		if is := p.routes[r]; is.there {
+			is.there = false
+			if p.taken != nil {
+				p.taken[r.key()]--
+			}
+		}
 	}
 }
 
@@ -369,9 +380,7 @@ func (p *planner) remove(name string) bool {
 	}
 	delete(p.links, name)
 	p.dropRoutes(name)
-	for _, k := range p.addressesOn[name] {
-		delete(p.addresses, k)
-	}
+	p.dropAddresses(name)
 	return true
 }
 

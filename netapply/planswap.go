@@ -25,9 +25,7 @@ func (p *planner) swap(want Link, have *ObservedLink) bool {
 	delete(p.links, next)
 	p.standing[want.Parent] = slices.DeleteFunc(p.standing[want.Parent], func(l *ObservedLink) bool { return l == now })
 	p.wentDown(have)
-	for _, k := range p.addressesOn[want.Name] {
-		delete(p.addresses, k)
-	}
+	p.dropAddresses(want.Name)
 	// What stands on the old link still does; its turn comes.
 	for _, l := range p.above(want.Name) {
 		l.Parent = old

@@ -209,7 +209,7 @@ func (t *tool) showFiler(f api.FilerStatus, now time.Time) error {
 		if i == 0 {
 			t.printf("\nChanged by somebody else, and put right:\n")
 		}
-		t.printf("  %s: %s\n", d.Object, driftText(d, now))
+		t.printf("  %s\n", strings.Join(wrap(d.Object+": "+driftText(d, now), lineWidth-2), "\n    "))
 	}
 	return nil
 }
