@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
 )
@@ -67,13 +69,23 @@ func encodeParts(t fsm.Transaction) ([][]byte, error) {
 	return parts, nil
 }
 
-// sealPart makes a log entry of a part.
+// sealPart makes a log entry of a part. It is compressed, because it goes to the
+// disk of every filer, and configurations say much the same again and again.
 func sealPart(id string, number, total int, encoded []byte) []byte {
 	header := binary.AppendUvarint(nil, uint64(len(id)))
 	header = append(header, id...)
 	header = binary.AppendUvarint(header, uint64(number))
 	header = binary.AppendUvarint(header, uint64(total))
-	return seal(entryPart, header, encoded)
+	return seal(entryPart, header, s2.Encode(nil, encoded))
+}
+
+// openPart is the reverse. What a part claims to hold is not believed beyond what a
+// whole restore may have.
+func openPart(b []byte) ([]byte, error) {
+	if n, err := s2.DecodedLen(b); err != nil || n > MaxRestore {
+		return nil, fmt.Errorf("%w: %d bytes, compressed (%v)", errBadPart, n, err)
+	}
+	return s2.Decode(nil, b)
 }
 
 // add takes the next part. With the last one it returns the whole transaction.
@@ -88,7 +100,11 @@ func (a assembly) add(payload []byte) (next assembly, whole *fsm.Transaction, er
 	if number >= total || total > maxParts {
 		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, errBadPart)
 	}
-	t, err := fsm.DecodeTransaction(payload[len(payload)-r.Len():])
+	encoded, err := openPart(payload[len(payload)-r.Len():])
+	if err != nil {
+		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, err)
+	}
+	t, err := fsm.DecodeTransaction(encoded)
 	if err != nil {
 		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, err)
 	}

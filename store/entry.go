@@ -15,7 +15,7 @@ import (
 // may still replay a log that holds them.
 const (
 	entryApply byte = 1 // payload: one entry of package fsm
-	entryPart  byte = 2 // payload: a part of a restore, see assembly
+	entryPart  byte = 2 // payload: a compressed part of a restore, see assembly
 )
 
 const sealSize = 4

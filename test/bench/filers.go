@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,11 +148,21 @@ func write(ctx context.Context, f *filer, name string, n int) error {
 	return err
 }
 
+// record has data like what other parts of a filer keep: JSON that says similar
+// things with other names and numbers.
 func record(name string, size int) netquorum.Document {
-	data := make([]byte, size)
-	for i := range data {
-		data[i] = 'v'
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	rng := rand.New(rand.NewPCG(h.Sum64(), 1))
+	b := append(make([]byte, 0, size), '[')
+	for len(b)+110 < size {
+		b = fmt.Appendf(b, `{"client":"10.%d.%d.%d","path":"/vol/%x","quota":%d,"writable":%t},`,
+			rng.IntN(256), rng.IntN(256), rng.IntN(256), rng.Uint64(), rng.Uint32(), rng.IntN(2) == 0)
 	}
-	data[0], data[size-1] = '"', '"'
-	return netquorum.Document{Kind: netquorum.KindRecord, Name: name, Spec: &netquorum.Record{Data: data}}
+	b = append(b, '"')
+	for len(b) < size-2 {
+		b = append(b, 'a'+byte(rng.IntN(26)))
+	}
+	b = append(b, '"', ']')
+	return netquorum.Document{Kind: netquorum.KindRecord, Name: name, Spec: &netquorum.Record{Data: b}}
 }
