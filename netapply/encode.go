@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -196,30 +194,29 @@ func (k *Netlink) setSettings(s SetSettings) (change, error) {
 	}
 	known := k.known(s.Link)
 	var errs []error
-	var four []string
-	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
-		if v, ok := known[name]; ok && v == s.Settings[name] {
-			continue
-		}
-		if strings.HasPrefix(name, "ipv4/") {
-			four = append(four, name)
-		} else {
-			errs = append(errs, k.writeSetting(s.Link, name, s.Settings[name]))
-		}
-	}
-	if len(four) == 0 {
-		return change{}, errors.Join(errs...)
-	}
+	four := false
 	m := linkHeader(index, 0, 0)
 	m.nest(unix.IFLA_AF_SPEC, func() {
 		m.nest(unix.AF_INET, func() {
 			m.nest(unix.IFLA_INET_CONF, func() {
-				for _, name := range four {
-					m.u32(uint16(settingIndex[name]), uint32(s.Settings[name]))
+				for _, name := range settingNames {
+					v, set := s.Settings[name]
+					if is, ok := known[name]; !set || ok && is == v {
+						continue
+					}
+					if strings.HasPrefix(name, "ipv4/") {
+						m.u32(uint16(settingIndex[name]), uint32(v))
+						four = true
+					} else if err := k.writeSetting(s.Link, name, v); err != nil {
+						errs = append(errs, err)
+					}
 				}
 			})
 		})
 	})
+	if !four {
+		return change{}, errors.Join(errs...)
+	}
 	return change{unix.RTM_SETLINK, 0, m, nil}, errors.Join(errs...)
 }
 

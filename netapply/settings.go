@@ -1,5 +1,10 @@
 package netapply
 
+import (
+	"maps"
+	"slices"
+)
+
 // aliasSettings are for links that carry addresses. Several of them may share a
 // subnet, each with a MAC of its own, and by default Linux would answer ARP for
 // any address on any of them.
@@ -36,6 +41,9 @@ var carrierSettings = Settings{
 // physicalSettings are for interfaces of the machine, for the same reason. An
 // address that somebody else has put there keeps being answered for.
 var physicalSettings = Settings{"ipv4/arp_ignore": 1}
+
+// settingNames are all settings, sorted.
+var settingNames = slices.Sorted(maps.Keys(settingIndex))
 
 // settingIndex numbers the settings as the kernel lists them with each link:
 // IPv4's from 1 in linux/ip.h, IPv6's from 0 in linux/ipv6.h.
