@@ -48,7 +48,7 @@ func JoinEntry(encoded [][]byte) []byte {
 // not encodable at all; what merely breaks a rule, even the size limit, is left
 // to DryRun and Apply.
 func EncodeTransaction(t Transaction) ([]byte, error) {
-	b := binary.AppendUvarint(make([]byte, 0, 512), uint64(max(t.Level, 0)))
+	b := binary.AppendUvarint(make([]byte, 0, 512+roughSize(t.Puts)), uint64(max(t.Level, 0)))
 	b = append(b, flags(t.System))
 	b = appendString(b, t.ID)
 	b = appendString(b, t.Actor)
@@ -76,6 +76,16 @@ func EncodeTransaction(t Transaction) ([]byte, error) {
 		b = appendKey(b, d.Key)
 	}
 	return b, nil
+}
+
+// roughSize is what the puts take, encoded, if most of it is the data of records.
+func roughSize(puts []Put) (n int) {
+	for i := range puts {
+		if r, ok := puts[i].Document.Spec.(*netquorum.Record); ok {
+			n += len(r.Data) + len(puts[i].Document.Name) + 32
+		}
+	}
+	return n
 }
 
 func appendPrecondition(b []byte, ifRevision *netquorum.Revision, mustNotExist bool) []byte {

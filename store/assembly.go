@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/klauspost/compress/s2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
@@ -44,10 +46,34 @@ const (
 	maxParts  = MaxRestore / 64 // far more than there are: a limit against damage only
 )
 
-// encodeParts encodes a restore as transactions of about partSize.
+// encodeParts encodes a restore as transactions of about partSize, on as many
+// processors as there are.
 func encodeParts(t fsm.Transaction) ([][]byte, error) {
-	var parts [][]byte
-	size := 0
+	share := max(len(t.Puts)/runtime.GOMAXPROCS(0)+1, 256)
+	parts := make([][][]byte, (len(t.Puts)+share-1)/share)
+	var g errgroup.Group
+	for i := range parts {
+		some := t
+		some.Puts = t.Puts[i*share : min((i+1)*share, len(t.Puts))]
+		g.Go(func() (err error) {
+			parts[i], err = encodeSome(some)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	all, size := slices.Concat(parts...), 0
+	for _, p := range all {
+		size += len(p)
+	}
+	if size > MaxRestore {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxRestore)
+	}
+	return all, nil
+}
+
+func encodeSome(t fsm.Transaction) (parts [][]byte, err error) {
 	for n := 16; len(t.Puts) > 0; {
 		some := t
 		some.Puts = t.Puts[:min(n, len(t.Puts))]
@@ -59,11 +85,13 @@ func encodeParts(t fsm.Transaction) ([][]byte, error) {
 			n = max(n/4, 1)
 			continue
 		}
-		if size += len(encoded); size > MaxRestore {
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxRestore)
+		fit := max(len(some.Puts)*partSize/len(encoded), 1)
+		if fit > 4*n && n < len(t.Puts) {
+			n = fit // it was only a sample
+			continue
 		}
 		parts = append(parts, encoded)
-		n = max(len(some.Puts)*partSize/len(encoded), 1)
+		n = fit
 		t.Puts = t.Puts[len(some.Puts):]
 	}
 	return parts, nil
