@@ -65,6 +65,19 @@ func soundBolt(t testing.TB, entries int) []byte {
 	return data[:meta.pages*uint64(meta.pageSize)] // bolt makes its file larger than it needs
 }
 
+func TestDamageNamesTheDirectoryToMoveAway(t *testing.T) {
+	for path, want := range map[string]string{
+		"/d/store/log/0000000000000001.log": "directory /d/store away",
+		"/d/store/log":                      "directory /d/store away",
+		"/d/store/raft.db":                  "directory /d/store away",
+		"/d/store/snapshots":                "directory /d/store away",
+	} {
+		if text := (&DamagedError{path, "x"}).Error(); !strings.Contains(text, want) {
+			t.Errorf("%s: %q lacks %q", path, text, want)
+		}
+	}
+}
+
 // soundLog makes a log where a store looks for it.
 func soundLog(t *testing.T, dir string) {
 	t.Helper()

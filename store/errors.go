@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/netquorum/netquorum"
 )
@@ -46,8 +47,17 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("%s is damaged: %s. It was left as it is. To recover, stop the daemon, move the file's directory away "+
-		"and join this filer to the cluster again: the other filers hold everything that was acknowledged", e.Path, e.Reason)
+	return fmt.Sprintf("%s is damaged: %s. It was left as it is. To recover, stop the daemon, move the whole directory %s away "+
+		"and join this filer to the cluster again: the other filers hold everything that was acknowledged", e.Path, e.Reason, e.store())
+}
+
+// store is the directory of the store, which is of use only as a whole.
+func (e *DamagedError) store() string {
+	dir := filepath.Dir(e.Path)
+	if filepath.Base(dir) == logName {
+		return filepath.Dir(dir)
+	}
+	return dir
 }
 
 // Is makes errors.Is(err, ErrDamaged) hold.
