@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,12 +61,12 @@ func statisticsTestConfig(t *testing.T) netquorum.Config {
 
 // A countingKernel has counted 5 packets for vsvra.
 type countingKernel struct {
-	ensured int
+	ensured atomic.Int64
 	err     error
 }
 
 func (k *countingKernel) Ensure(statistics.Counted, time.Time) (bool, error) {
-	k.ensured++
+	k.ensured.Add(1)
 	return true, k.err
 }
 
@@ -134,16 +135,19 @@ func TestCountersFollowTheConfigurationOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := statisticsTestConfig(t)
 		f := newFollower(nil, time.Now, slog.New(slog.DiscardHandler))
-		g := goal{config: c, filer: "filer1", network: 7}
-		f.goal = func() (goal, bool) { return g, true }
+		var newest atomic.Uint64
+		newest.Store(7)
+		f.goal = func() (goal, bool) {
+			return goal{config: c, filer: "filer1", network: netquorum.Revision(newest.Load())}, true
+		}
 		k := &countingKernel{}
 		tr := newTraffic(Config{Traffic: k, Now: time.Now, Log: f.log}, f)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- tr.Run(ctx) }()
 		pass := func(network netquorum.Revision) {
+			newest.Store(uint64(network))
 			f.mu.Lock()
-			g.network = network
 			close(f.passed)
 			f.passed = make(chan struct{})
 			f.mu.Unlock()
@@ -153,17 +157,17 @@ func TestCountersFollowTheConfigurationOnly(t *testing.T) {
 		for range 10 {
 			pass(7) // leases come and go, servers move
 		}
-		if k.ensured != 1 {
-			t.Errorf("the counters were looked at %d times for one configuration, want once", k.ensured)
+		if k.ensured.Load() != 1 {
+			t.Errorf("the counters were looked at %d times for one configuration, want once", k.ensured.Load())
 		}
 		pass(8)
-		if k.ensured != 2 {
-			t.Errorf("a new configuration was followed %d times, want once", k.ensured-1)
+		if k.ensured.Load() != 2 {
+			t.Errorf("a new configuration was followed %d times, want once", k.ensured.Load()-1)
 		}
 		time.Sleep(checkTraffic + time.Second)
 		synctest.Wait()
-		if k.ensured != 3 {
-			t.Errorf("without any reason the counters were looked at %d times in %v, want once", k.ensured-2, checkTraffic)
+		if k.ensured.Load() != 3 {
+			t.Errorf("without any reason the counters were looked at %d times in %v, want once", k.ensured.Load()-2, checkTraffic)
 		}
 		stop()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
