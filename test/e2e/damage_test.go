@@ -218,7 +218,7 @@ func TestLabDiskFull(t *testing.T) {
 	c := formed(t, "single-nic")
 	const room = `
 mkdir -p /run/small
-mount -t tmpfs -o size=4m tmpfs /run/small
+mount -t tmpfs -o size=32m tmpfs /run/small
 cp -a /var/lib/netquorum/. /run/small/
 mount --bind /run/small /var/lib/netquorum
 `
