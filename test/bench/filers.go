@@ -143,7 +143,8 @@ func write(ctx context.Context, f *filer, name string, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	d := record(name, 256)
-	copy(d.Spec.(*netquorum.Record).Data[1:], fmt.Sprintf("%010d", n))
+	data := d.Spec.(*netquorum.Record).Data
+	copy(data[len(data)-12:], fmt.Sprintf("%010d", n)) // in the string at its end
 	_, err := f.client.Apply(ctx, api.ApplyRequest{Puts: []api.Put{{Document: d}}})
 	return err
 }
@@ -155,7 +156,7 @@ func record(name string, size int) netquorum.Document {
 	h.Write([]byte(name))
 	rng := rand.New(rand.NewPCG(h.Sum64(), 1))
 	b := append(make([]byte, 0, size), '[')
-	for len(b)+110 < size {
+	for len(b)+130 < size {
 		b = fmt.Appendf(b, `{"client":"10.%d.%d.%d","path":"/vol/%x","quota":%d,"writable":%t},`,
 			rng.IntN(256), rng.IntN(256), rng.IntN(256), rng.Uint64(), rng.Uint32(), rng.IntN(2) == 0)
 	}
