@@ -149,7 +149,10 @@ func TestLabManagementMovedThroughPowerCuts(t *testing.T) {
 		case <-time.After(10 * time.Second):
 		}
 		if i >= total { // beside the instants, too
-			time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+			select { // the instant of the cut, not a wait for something
+			case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
+			case <-t.Context().Done():
+			}
 		}
 		begin := time.Now()
 		if err := c.PowerCycle(false, c.filers()...); err != nil {
