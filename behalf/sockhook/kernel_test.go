@@ -93,6 +93,12 @@ func dial(d net.Dialer, network, to string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
+	// Without a TIME_WAIT, the next program can bind to the same port.
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if err := tcp.SetLinger(0); err != nil {
+			return "", err
+		}
+	}
 	return answer(c)
 }
 
