@@ -16,9 +16,11 @@ func planned(want netapply.Desired, have netapply.Observed) api.Plan {
 		plan.Steps[i] = s.String()
 	}
 	for _, i := range netapply.Impacts(have, steps) {
-		plan.Impacts = append(plan.Impacts, api.Impact{
-			Step: i.Index, Interfaces: i.Links, Addresses: i.Addresses, Servers: i.Servers, Lasting: i.Lasting,
-		})
+		impact := api.Impact{Step: i.Index, Interfaces: i.Links, Addresses: i.Addresses, Servers: i.Servers, Lasting: i.Lasting}
+		for _, d := range i.Denials {
+			impact.Denied = append(impact.Denied, d.String())
+		}
+		plan.Impacts = append(plan.Impacts, impact)
 	}
 	for _, p := range problems {
 		plan.Problems = append(plan.Problems, p.Error())

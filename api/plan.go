@@ -27,6 +27,9 @@ type Impact struct {
 	// Servers are the virtual servers and services among the addresses' owners;
 	// all other addresses are the filer's.
 	Servers []netquorum.Key `json:"servers,omitempty"`
+	// Denied is what no longer comes through to the addresses, when the step
+	// changes access; all else still does.
+	Denied []string `json:"denied,omitempty"`
 	// Lasting interruptions are there until the change is undone; others end
 	// with the plan, or as soon after it as switches and bonds have settled.
 	Lasting bool `json:"lasting"`

@@ -19,6 +19,9 @@ type Impact struct {
 	// Servers are the virtual servers and services among the addresses' owners;
 	// all other addresses are the filer's.
 	Servers []netquorum.Key
+	// Denials are what no longer comes through to the addresses from now on, when
+	// the step changes access; all else still does.
+	Denials []Denial
 	// Lasting says that the rest of the plan does not bring it back. Otherwise
 	// the interruption ends with the plan, or as soon after it as switches and
 	// bonds have settled.
@@ -43,6 +46,13 @@ func Impacts(have Observed, steps []Step) []Impact {
 	now := newTraffic(have)
 	var list []Impact
 	for n, s := range steps {
+		if s, ok := s.(SetAccess); ok {
+			for _, i := range deniedBy(s, now.everything(), final) {
+				i.Index = n
+				list = append(list, i)
+			}
+			continue
+		}
 		before := now.endpoints(now.touched(s))
 		stopped := now.unreached(before, now.restarts(s))
 		now.play(s)
@@ -98,4 +108,39 @@ func (i *impactOf) impacts(out Impact) []Impact {
 		}
 	}
 	return []Impact{out}
+}
+
+// deniedBy tells whom a change of the rules turns away, one impact for those
+// whom it turns away alike. An address that leaves is another step's affair.
+func deniedBy(s SetAccess, present []endpoint, final *traffic) []Impact {
+	type alike struct {
+		before, after string // chains
+		peer          bool
+	}
+	type group struct {
+		impactOf
+		denials []Denial
+	}
+	old, next := s.Old.court(), s.New.court()
+	groups := map[alike]*group{}
+	var order []*group
+	for _, e := range present {
+		if !e.prefix.IsValid() || !final.moved(e) {
+			continue
+		}
+		before, after := old.judge(e.prefix.Addr()), next.judge(e.prefix.Addr())
+		key := alike{before.start, after.start, after.peer}
+		if groups[key] == nil {
+			groups[key] = &group{denials: denials(before, after)}
+			order = append(order, groups[key])
+		}
+		groups[key].add(e)
+	}
+	var out []Impact
+	for _, g := range order {
+		if len(g.denials) > 0 {
+			out = append(out, g.impacts(Impact{Step: s, Denials: g.denials, Lasting: true})...)
+		}
+	}
+	return out
 }

@@ -247,6 +247,15 @@ func (t *traffic) isVRF(name string) bool {
 	return l != nil && l.Kind == VRF
 }
 
+// everything lists all that is reached now, the oldest first.
+func (t *traffic) everything() []endpoint {
+	names := make(map[string]bool, len(t.links))
+	for name := range t.links {
+		names[name] = true
+	}
+	return t.endpoints(names)
+}
+
 // endpoints lists what is reached on the links now, the oldest first.
 func (t *traffic) endpoints(names map[string]bool) []endpoint {
 	var links []*trafficLink

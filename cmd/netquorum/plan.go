@@ -103,6 +103,10 @@ func (t *tool) showPlan(filer string, p api.Plan) {
 		if i.Lasting {
 			for_ = "until the change is undone"
 		}
+		if len(i.Denied) > 0 {
+			t.printf("%s would turn away new connections to %s: %s\n", filer, interrupted(i), strings.Join(i.Denied, "; "))
+			continue
+		}
 		t.printf("%s would interrupt %s %s, by: %s\n", filer, interrupted(i), for_, p.Steps[i.Step])
 	}
 	if len(p.Steps) > 0 && len(p.Impacts) == 0 {
