@@ -142,7 +142,7 @@ func (j judge) walk(chain string, from netip.Addr, t sample) (by *denier, decide
 			return j.walk(l.Verdict.Chain, from, t)
 		case "jump":
 			if by, decided = j.walk(l.Verdict.Chain, from, t); decided {
-				if by != nil {
+				if by != nil && by.line.Note == l.Note { // of the same rule: the other half of it
 					by.port = l
 				}
 				return by, true
