@@ -10,7 +10,7 @@ const diffContext = 3
 
 // FormatDiff shows what changed in a document as a unified diff of its YAML
 // forms. A document that was not there before, or is not after, is nil. The
-// result is empty when both say the same. The secret of a token is not shown.
+// result is empty when both say the same. Secrets are not shown.
 func FormatDiff(before, after *Document) string {
 	old, oldName := diffSide(before)
 	new, newName := diffSide(after)
@@ -38,11 +38,7 @@ func diffSide(d *Document) (lines []string, name string) {
 	if d.Revision != 0 {
 		name = fmt.Sprintf("%s@%d", name, d.Revision)
 	}
-	shown := *d
-	if t, ok := d.Spec.(*Token); ok {
-		shown.Spec = &Token{Expires: t.Expires, Filer: t.Filer}
-	}
-	text, err := appendYAML(nil, shown)
+	text, err := appendYAML(nil, d.Public())
 	if err != nil {
 		return []string{"# cannot be shown: " + err.Error()}, name
 	}

@@ -22,6 +22,7 @@ const (
 	KindFiler         Kind = "Filer"
 	KindVirtualServer Kind = "VirtualServer"
 	KindService       Kind = "Service"
+	KindPartner       Kind = "Partner"
 	KindRecord        Kind = "Record"
 
 	// The rest is written by the cluster itself and refused from users.
@@ -29,24 +30,28 @@ const (
 	KindPlacement Kind = "Placement"
 	KindToken     Kind = "Token"
 	KindRollout   Kind = "Rollout"
+	KindAuthority Kind = "Authority"
+	KindSecret    Kind = "Secret"
 )
 
 // Kinds lists every kind in listing order.
 var Kinds = []Kind{
-	KindCluster, KindRoutes, KindApplication, KindAccess, KindFilerGroup, KindFiler, KindVirtualServer, KindService, KindRecord,
-	KindMember, KindPlacement, KindToken, KindRollout,
+	KindCluster, KindRoutes, KindApplication, KindAccess, KindFilerGroup, KindFiler, KindVirtualServer, KindService, KindPartner, KindRecord,
+	KindMember, KindPlacement, KindToken, KindRollout, KindAuthority, KindSecret,
 }
 
 // Machine reports whether documents of the kind are written by the cluster
 // itself. They are left out of dumps and refused in a user's transaction.
 func (k Kind) Machine() bool {
-	return k == KindMember || k == KindPlacement || k == KindToken || k == KindRollout
+	return k == KindMember || k == KindPlacement || k == KindToken || k == KindRollout || k == KindAuthority || k == KindSecret
 }
 
 // Network reports whether documents of the kind concern the network: kernels
-// follow them and boot caches hold them. Records mean nothing here, and tokens
-// are of no use without a quorum.
-func (k Kind) Network() bool { return k != KindRecord && k != KindToken }
+// follow them and boot caches hold them. Records mean nothing here, tokens are of
+// no use without a quorum, and partners are not needed to boot.
+func (k Kind) Network() bool {
+	return k != KindRecord && k != KindToken && k != KindPartner && k != KindSecret
+}
 
 // A Revision is the raft index of a committed transaction. Zero means none.
 type Revision uint64
@@ -64,7 +69,8 @@ func (k Key) Fold() Key { return Key{k.Kind, strings.ToLower(k.Name)} }
 func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
 
 // A Spec is the content of a document: one of *Cluster, *Filer, *FilerGroup,
-// *VirtualServer, *Service, *Routes, *Application, *Access, *Record, *Member, *Placement, *Token, *Rollout.
+// *VirtualServer, *Service, *Routes, *Application, *Access, *Partner,
+// *Record, *Member, *Placement, *Token, *Rollout, *Authority, *Secret.
 // A spec inside a Document or a Config is never changed in place.
 type Spec interface {
 	Kind() Kind
@@ -104,11 +110,14 @@ var newSpec = map[Kind]func() Spec{
 	KindFiler:         func() Spec { return new(Filer) },
 	KindVirtualServer: func() Spec { return new(VirtualServer) },
 	KindService:       func() Spec { return new(Service) },
+	KindPartner:       func() Spec { return new(Partner) },
 	KindRecord:        func() Spec { return new(Record) },
 	KindMember:        func() Spec { return new(Member) },
 	KindPlacement:     func() Spec { return new(Placement) },
 	KindToken:         func() Spec { return new(Token) },
 	KindRollout:       func() Spec { return new(Rollout) },
+	KindAuthority:     func() Spec { return new(Authority) },
+	KindSecret:        func() Spec { return new(Secret) },
 }
 
 // wireDocument is the JSON form of a Document: its fields, in their order.

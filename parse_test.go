@@ -16,7 +16,7 @@ func TestBadFiles(t *testing.T) {
 		{"nothing but comments and separators", "# hello\n---\n---\n# bye\n", "f: there is no document in it"},
 		{"a binary file", "kind: \x00\x01\x02", "f: it is not text in UTF-8, but looks like binary data"},
 		{"another encoding", "kind: Filer\nname: caf\xe9", "f: it is not text in UTF-8, but looks like binary data"},
-		{"an unknown kind", "kind: Filler\nname: a", `f:1:7: Filler/a: kind: unknown kind "Filler"; this version has Cluster, Routes, Application, Access, FilerGroup, Filer, VirtualServer, Service, Record`},
+		{"an unknown kind", "kind: Filler\nname: a", `f:1:7: Filler/a: kind: unknown kind "Filler"; this version has Cluster, Routes, Application, Access, FilerGroup, Filer, VirtualServer, Service, Partner, Record`},
 		{"no kind", "name: a\nspec: {}", "f:1:1: kind: missing; say what the document is, for example kind: VirtualServer"},
 		{"no name", "kind: Filer", "f:1:1: name: missing; every Filer has a name"},
 		{"a list instead of a document", "- kind: Filer\n  name: a", "f:1:1: a document is a mapping with kind, name and spec, not a list"},

@@ -58,6 +58,10 @@ const (
 	RuleRolloutOne        Rule = "rollout-one"
 	RuleProbeTime         Rule = "probe-time"
 	RuleProbeTarget       Rule = "probe-target"
+	RulePartnerEndpoint   Rule = "partner-endpoint"
+	RulePartnerCluster    Rule = "partner-cluster"
+	RuleSecretUse         Rule = "secret-use"
+	RuleAuthorityOne      Rule = "authority-one"
 )
 
 // A RuleInfo says what a rule asks for and which requirement it comes from.
@@ -123,4 +127,8 @@ var RuleBook = []RuleInfo{
 	{RuleRolloutOne, "N36", "there is one rollout at a time"},
 	{RuleProbeTime, "S2", "probes are not too frequent, and one lost packet is no fault"},
 	{RuleProbeTarget, "N28", "a probe target is an address that a host can have, on an alias"},
+	{RulePartnerEndpoint, "T11", "a partner's endpoints are addresses or host names, with or without a port, each once and 16 at most"},
+	{RulePartnerCluster, "T10", "the id of a partner's cluster is one"},
+	{RuleSecretUse, "T10", "one secret at most is in use with a partner"},
+	{RuleAuthorityOne, "T10", "there is one Authority document"},
 }

@@ -54,6 +54,13 @@ var ruleCases = []ruleCase{
 	{"a service has the name of no filer, or their client identifiers would be the same", strings.Replace(service("alias: mgmt0, prefix: 10.9.9.1/24"), "X", "filer1", 1), "", "Service/filer1 name name-shared of Filer/Filer1"},
 
 	// What the cluster writes.
+	{"a partner's endpoints can be called", "kind: Partner\nname: berlin\nspec: {endpoints: [10.0.0.1, '[2001:db8::7]:7480', filer1.example.com, 10.0.0.1, '10.0.0.1:0', '0.0.0.0', 'a b'], clusterID: x}", "", `Partner/berlin spec.clusterID partner-cluster
+Partner/berlin spec.endpoints[3] partner-endpoint
+Partner/berlin spec.endpoints[4] partner-endpoint
+Partner/berlin spec.endpoints[5] partner-endpoint
+Partner/berlin spec.endpoints[6] partner-endpoint`},
+	{"one secret is in use with a partner", "kind: Secret\nname: a\nspec: {partner: berlin, state: use, key: AAEC}\n---\nkind: Secret\nname: b\nspec: {partner: Berlin, state: use, key: AAED}\n---\nkind: Secret\nname: c\nspec: {partner: Berlin, state: accept, key: AAED}", "", "Secret/b spec.state secret-use of Secret/a"},
+	{"there is one authority", "kind: Authority\nname: a\nspec: {phase: settled}\n---\nkind: Authority\nname: b\nspec: {phase: settled}", "", "Authority/b name authority-one of Authority/a"},
 	{"there is one rollout at a time", "kind: Rollout\nname: a\nspec: {phase: done}\n---\nkind: Rollout\nname: b\nspec: {phase: done}", "", "Rollout/b name rollout-one of Rollout/a"},
 
 	// The cluster.

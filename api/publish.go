@@ -2,17 +2,6 @@ package api
 
 import "github.com/netquorum/netquorum"
 
-// withoutSecrets is the document as it may leave the store: the key of a join
-// token is worth as much as the token.
-func withoutSecrets(d netquorum.Document) netquorum.Document {
-	if t, ok := d.Spec.(*netquorum.Token); ok {
-		public := *t
-		public.Key = nil
-		d.Spec = &public
-	}
-	return d
-}
-
 // publishChange returns a change as it may be shown. There are no diffs of a
 // change of which only the keys were kept.
 func publishChange(c Change, withDiff bool) Change {
@@ -35,9 +24,12 @@ func publish(changes []DocumentChange, withDiff bool) []DocumentChange {
 }
 
 func publicPointer(d *netquorum.Document) *netquorum.Document {
-	if d == nil || d.Kind != netquorum.KindToken {
+	if d == nil {
 		return d
 	}
-	public := withoutSecrets(*d)
+	public := d.Public()
+	if public.Spec == d.Spec {
+		return d
+	}
 	return &public
 }

@@ -71,7 +71,7 @@ func (s *Server) getDocument(w http.ResponseWriter, r *http.Request) error {
 	case whole:
 		return effective(w, snap, d)
 	}
-	return answer(w, withoutSecrets(d))
+	return answer(w, d.Public())
 }
 
 func (s *Server) getKind(w http.ResponseWriter, r *http.Request) error {
@@ -113,7 +113,7 @@ func (s *Server) answerList(w http.ResponseWriter, r *http.Request, kinds []netq
 	}
 	out := DocumentList{Revision: snap.Revision, Stale: c == Stale, Documents: []netquorum.Document{}}
 	for d := range documentsOf(snap.Config, kinds) {
-		out.Documents = append(out.Documents, withoutSecrets(d))
+		out.Documents = append(out.Documents, d.Public())
 	}
 	return answer(w, out)
 }

@@ -50,6 +50,10 @@ func everything() []Transaction {
 			Steps:  []netquorum.RolloutStep{{Filer: "filer1", State: netquorum.StepFailed, Attempt: 2, Interrupts: true, Servers: []string{"web"}, Reason: "no"}}}),
 		document("backup", &netquorum.Application{Class: netquorum.ClassData, Ports: []netquorum.Ports{{Protocol: "tcp", Low: 10000, High: 10009}}}),
 		document("strict", &netquorum.Access{Default: netquorum.Deny, Rules: []netquorum.AccessRule{{Action: netquorum.Allow, Applications: []string{"backup"}}}}),
+		document("authority", &netquorum.Authority{Phase: netquorum.AuthorityUse, Current: "ab12", Made: 5, Next: "cd34", Begun: 6, Actor: "ada",
+			Without: []string{"filer1"}, Revoked: []netquorum.Revocation{{ID: "9e1d", Name: "filer9", At: 4}}}),
+		document("berlin", &netquorum.Partner{Endpoints: []string{"192.0.2.7"}, ClusterID: "0e9ed6ae-9c6f-4b5c-9a3b-0d9a4f3f6f10"}),
+		document("s1", &netquorum.Secret{Partner: "berlin", State: netquorum.SecretUse, Key: []byte{4, 5, 6}, Made: 7}),
 	).bySystem()
 	all.ID, all.Actor, all.Trace, all.Time, all.Level = "4f1c-1", "ada@filer1", 1<<40, 1_700_000_000_123, 1
 	all.Puts[0].MustNotExist = true

@@ -33,6 +33,9 @@ var kindNumbers = map[netquorum.Kind]byte{
 	netquorum.KindRollout:       11,
 	netquorum.KindApplication:   12,
 	netquorum.KindAccess:        13,
+	netquorum.KindAuthority:     14,
+	netquorum.KindPartner:       15,
+	netquorum.KindSecret:        16,
 }
 
 // kindNames is kindNumbers the other way round.
