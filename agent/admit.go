@@ -111,7 +111,7 @@ func (m *member) reply(req transport.JoinRequest, s *fsm.State) (transport.JoinR
 		spec := d.Spec.(*netquorum.Member)
 		list = append(list, transport.Member{ID: spec.ID, Name: d.Name, Endpoints: endpoints(rollout.View(s.Config(), m.name), spec.ID, m.cfg.port())})
 	}
-	reply, err := transport.NewJoinReply(m.authority, req, list)
+	reply, err := transport.NewJoinReply(m.keys.Ring(), req, list)
 	if err != nil {
 		return reply, err
 	}

@@ -172,7 +172,7 @@ func (a *Agent) live(ctx context.Context, boot bootcache.Boot) error {
 		}
 		a.log.Warn("this filer was removed from its cluster; it hosts nothing and waits to be joined again")
 		a.keepInterfaces(m)
-		a.become(nil, api.StateUnconfigured, "removed from cluster "+m.identity.Load().Cluster)
+		a.become(nil, api.StateUnconfigured, "removed from cluster "+m.keys.Identity().Cluster)
 		if err := a.forget(m); err != nil {
 			a.fail(err)
 		}
@@ -192,17 +192,14 @@ func (a *Agent) keepInterfaces(m *member) {
 // resume takes up the membership that the data directory holds; nil when there
 // is none.
 func (a *Agent) resume(boot bootcache.Boot) (*member, error) {
-	identity, err := transport.LoadIdentity(a.cfg.identityDir())
+	ring, err := transport.LoadKeyring(a.cfg.identityDir())
 	if errors.Is(err, transport.ErrMissing) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	authority, err := transport.LoadAuthority(a.cfg.identityDir())
-	if err != nil {
-		return nil, err
-	}
+	identity := ring.Identity
 	// A filer that has lost its log has lost what it promised in it. Under its
 	// old id it could vote twice in one term, or help to forget what it had
 	// acknowledged; under a new one it does no harm.
@@ -214,7 +211,7 @@ func (a *Agent) resume(boot bootcache.Boot) (*member, error) {
 			"and join this filer again with that token", a.cfg.storeDir(), identity.Cluster, identity.Name))
 		return nil, nil
 	}
-	return a.openMember(identity, authority, boot, a.found)
+	return a.openMember(ring, boot, a.found)
 }
 
 // bootFromCache lets the kernel follow the newest valid boot cache and waits
@@ -323,7 +320,7 @@ func (a *Agent) identity() *transport.Identity {
 	if a.member == nil {
 		return nil
 	}
-	return a.member.identity.Load()
+	return a.member.keys.Identity()
 }
 
 // Endpoints implements transport.Resolver.

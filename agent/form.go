@@ -51,7 +51,11 @@ func (b backend) Init(ctx context.Context, r api.InitRequest) (api.MemberResult,
 	if err != nil {
 		return api.MemberResult{}, err
 	}
-	m, err := b.enter(identity, authority, bootcache.Boot{})
+	ring, err := transport.NewKeyring(authority, nil, identity)
+	if err != nil {
+		return api.MemberResult{}, err
+	}
+	m, err := b.enter(ring, bootcache.Boot{})
 	if err != nil {
 		return api.MemberResult{}, err
 	}
@@ -127,10 +131,11 @@ func (b backend) Join(ctx context.Context, r api.JoinRequest) (api.MemberResult,
 	if err != nil {
 		return api.MemberResult{}, joinError(err)
 	}
-	authority, identity, err := reply.Open()
+	ring, err := reply.Open()
 	if err != nil {
 		return api.MemberResult{}, err
 	}
+	identity := ring.Identity
 	boot := bootcache.Boot{Cluster: reply.Cluster, Filer: id, Name: identity.Name}
 	if err := json.Unmarshal(reply.Payload, &boot.Documents); err != nil {
 		return api.MemberResult{}, fmt.Errorf("the configuration in the reply: %w", err)
@@ -142,7 +147,7 @@ func (b backend) Join(ctx context.Context, r api.JoinRequest) (api.MemberResult,
 	if err := b.cache.Save(boot); err != nil {
 		return api.MemberResult{}, err
 	}
-	m, err := b.enter(identity, authority, boot)
+	m, err := b.enter(ring, boot)
 	if err != nil {
 		return api.MemberResult{}, err
 	}
@@ -308,14 +313,11 @@ func (a *Agent) beginConfiguring() (done func(), err error) {
 }
 
 // enter makes this filer a member on disk and opens its store.
-func (a *Agent) enter(identity *transport.Identity, authority *transport.Authority, boot bootcache.Boot) (*member, error) {
-	if err := authority.Save(a.cfg.identityDir()); err != nil {
+func (a *Agent) enter(ring *transport.Keyring, boot bootcache.Boot) (*member, error) {
+	if err := ring.Save(a.cfg.identityDir()); err != nil {
 		return nil, err
 	}
-	if err := identity.Save(a.cfg.identityDir()); err != nil {
-		return nil, err
-	}
-	return a.openMember(identity, authority, boot, nothing)
+	return a.openMember(ring, boot, nothing)
 }
 
 // start hands the member to live, which runs it. The identity is shown to

@@ -36,18 +36,17 @@ const (
 // A member is this filer's part in a cluster, from the moment it has an
 // identity.
 type member struct {
-	agent     *Agent
-	name      string
-	id        netquorum.FilerID
-	cfg       Config
-	log       *slog.Logger
-	boot      bootcache.Boot // what it came up with; the zero Boot when there was none
-	bootView  netquorum.Config
-	started   time.Time
-	found     func(netquorum.Key) bool // hosted here before the daemon was restarted
-	features  []api.Feature
-	authority *transport.Authority
-	identity  atomic.Pointer[transport.Identity]
+	agent    *Agent
+	name     string
+	id       netquorum.FilerID
+	cfg      Config
+	log      *slog.Logger
+	boot     bootcache.Boot // what it came up with; the zero Boot when there was none
+	bootView netquorum.Config
+	started  time.Time
+	found    func(netquorum.Key) bool // hosted here before the daemon was restarted
+	features []api.Feature
+	keys     keys
 
 	endpoint *transport.Endpoint
 	client   *http.Client
@@ -83,15 +82,17 @@ func (n network) Do(ctx context.Context, to netquorum.FilerID, path string, in, 
 }
 
 // openMember opens the store and prepares everything that Run sets going.
-func (a *Agent) openMember(identity *transport.Identity, authority *transport.Authority, boot bootcache.Boot, found func(netquorum.Key) bool) (*member, error) {
+func (a *Agent) openMember(ring *transport.Keyring, boot bootcache.Boot, found func(netquorum.Key) bool) (*member, error) {
+	identity := ring.Identity
 	m := &member{
 		agent: a, name: identity.Name, id: identity.Filer, cfg: a.cfg,
 		log: a.cfg.Log.With("filer", identity.Name), boot: boot, started: a.cfg.Now(), found: found,
-		features: features(a.cfg.Features), authority: authority,
+		features: features(a.cfg.Features),
 		endpoint: a.endpoint, client: a.endpoint.Client(),
 		kernel: a.cfg.Kernel, follower: a.follower,
 	}
-	m.identity.Store(identity)
+	m.keys.dir = a.cfg.identityDir()
+	m.keys.ring.Store(ring)
 	m.guests.last = map[netquorum.FilerID]time.Time{}
 	view, err := bootView(boot)
 	if err != nil {
@@ -320,7 +321,7 @@ func (m *member) renewIdentity(ctx context.Context) error {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	for {
-		if m.identity.Load().NeedsRenewal(m.cfg.Now()) {
+		if m.keys.Identity().NeedsRenewal(m.cfg.Now()) {
 			if err := m.renew(); err != nil {
 				m.log.Error("the filer's certificate could not be renewed; trying again in an hour", "error", err)
 			}
@@ -334,15 +335,10 @@ func (m *member) renewIdentity(ctx context.Context) error {
 }
 
 func (m *member) renew() error {
-	next, err := m.authority.Renew(m.identity.Load())
-	if err != nil {
+	if err := m.keys.Change((*transport.Keyring).Renew); err != nil {
 		return err
 	}
-	if err := next.Save(m.cfg.identityDir()); err != nil {
-		return err
-	}
-	m.identity.Store(next)
-	m.log.Info("the filer's certificate was renewed", "expires", next.Expires)
+	m.log.Info("the filer's certificate was renewed", "expires", m.keys.Identity().Expires)
 	return nil
 }
 

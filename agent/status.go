@@ -153,7 +153,7 @@ func (m *member) status(ctx context.Context) api.Status {
 		Commit: revision, Findings: config.Findings(),
 	}
 	if out.Cluster, _, _ = config.Cluster(); out.Cluster == "" {
-		out.Cluster = m.identity.Load().Cluster
+		out.Cluster = m.keys.Identity().Cluster
 	}
 	peers := members(config)
 	peers[m.name] = m.id // also while nothing is known of the cluster

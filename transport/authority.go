@@ -63,7 +63,10 @@ func NewAuthority(cluster string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the cluster's key: %w", err)
 	}
-	id := uuid.NewString()
+	return newAuthority(cluster, uuid.NewString(), key)
+}
+
+func newAuthority(cluster, id string, key *ecdsa.PrivateKey) (*Authority, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: cluster, Organization: []string{"netquorum cluster"}},
 		NotBefore:             notBefore,
@@ -154,12 +157,14 @@ func ParseAuthority(data []byte) (*Authority, error) {
 }
 
 // Save writes the authority into the directory, readable by root alone.
-func (a *Authority) Save(dir string) error {
+func (a *Authority) Save(dir string) error { return a.save(dir, authorityFile) }
+
+func (a *Authority) save(dir, file string) error {
 	data, err := a.PEM()
 	if err != nil {
 		return err
 	}
-	return writeSecret(filepath.Join(dir, authorityFile), data)
+	return writeSecret(filepath.Join(dir, file), data)
 }
 
 // LoadAuthority reads what Save wrote. Errors are of type *FileError.

@@ -79,7 +79,7 @@ func FuzzJoinFrames(f *testing.F) {
 		token := Token{id: "x"}
 		a.Proof = ch.proof(token.Key(), roleCluster, token.id, nil, a.Outcome)
 		if reply, err := judge(a, ch, token, JoinRequest{Filer: "f"}, nil); err == nil {
-			if _, _, err := reply.Open(); err != nil {
+			if _, err := reply.Open(); err != nil {
 				t.Errorf("a reply that cannot be opened was returned: %v", err)
 			}
 		}

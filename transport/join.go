@@ -39,42 +39,56 @@ type Member struct {
 // A JoinReply is all that an admitted filer needs to take part. It holds the
 // cluster's secrets.
 type JoinReply struct {
-	Cluster   string          `json:"cluster"`
-	Authority []byte          `json:"authority"` // as Authority.PEM wrote it
-	Identity  []byte          `json:"identity"`  // as Identity.PEM wrote it
-	Members   []Member        `json:"members"`
-	Payload   json.RawMessage `json:"payload,omitempty"`
+	Cluster   string `json:"cluster"`
+	Authority []byte `json:"authority"` // as Authority.PEM wrote it
+	// NextAuthority is there while the cluster changes its authority.
+	NextAuthority []byte          `json:"nextAuthority,omitempty"`
+	Identity      []byte          `json:"identity"` // as Identity.PEM wrote it
+	Members       []Member        `json:"members"`
+	Payload       json.RawMessage `json:"payload,omitempty"`
 }
 
-// NewJoinReply issues the newcomer's identity and encodes both.
-func NewJoinReply(a *Authority, req JoinRequest, members []Member) (JoinReply, error) {
-	id, err := a.Issue(req.Filer, req.Name)
+// NewJoinReply issues the newcomer's identity and encodes it with the
+// authorities of the keyring.
+func NewJoinReply(k *Keyring, req JoinRequest, members []Member) (JoinReply, error) {
+	id, err := k.Issuer().Issue(req.Filer, req.Name)
 	if err != nil {
 		return JoinReply{}, err
 	}
-	r := JoinReply{Cluster: a.Cluster, Members: members}
-	if r.Authority, err = a.PEM(); err != nil {
+	r := JoinReply{Cluster: k.Current.Cluster, Members: members}
+	if r.Authority, err = k.Current.PEM(); err != nil {
 		return JoinReply{}, err
+	}
+	if k.Next != nil {
+		if r.NextAuthority, err = k.Next.PEM(); err != nil {
+			return JoinReply{}, err
+		}
 	}
 	r.Identity, err = id.PEM()
 	return r, err
 }
 
-// Open decodes the authority and the identity and checks that they belong
-// together.
-func (r JoinReply) Open() (*Authority, *Identity, error) {
-	a, err := ParseAuthority(r.Authority)
+// Open decodes what the newcomer is to hold and checks that it belongs together.
+func (r JoinReply) Open() (*Keyring, error) {
+	current, err := ParseAuthority(r.Authority)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the authority in the reply: %w", err)
+		return nil, fmt.Errorf("the authority in the reply: %w", err)
+	}
+	var next *Authority
+	if len(r.NextAuthority) > 0 {
+		if next, err = ParseAuthority(r.NextAuthority); err != nil {
+			return nil, fmt.Errorf("the next authority in the reply: %w", err)
+		}
 	}
 	i, err := ParseIdentity(r.Identity)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the identity in the reply: %w", err)
+		return nil, fmt.Errorf("the identity in the reply: %w", err)
 	}
-	if a.ClusterID != i.ClusterID || !a.cert.Equal(i.ca) {
-		return nil, nil, mismatched("the authority and the identity in the reply are of different clusters")
+	k, err := NewKeyring(current, next, i)
+	if err != nil {
+		return nil, fmt.Errorf("the reply: %w", err)
 	}
-	return a, i, nil
+	return k, nil
 }
 
 // A RefusalCode says why a join was turned away.
@@ -280,12 +294,12 @@ func judge(a answer, ch joinChannel, token Token, req JoinRequest, request []byt
 	if o.Reply == nil {
 		return JoinReply{}, &FrameError{"the outcome is empty"}
 	}
-	_, id, err := o.Reply.Open()
+	keys, err := o.Reply.Open()
 	if err != nil {
 		return JoinReply{}, err
 	}
-	if id.Filer != req.Filer {
-		return JoinReply{}, mismatched("the reply is for filer %s, this is %s", id.Filer, req.Filer)
+	if id := keys.Identity.Filer; id != req.Filer {
+		return JoinReply{}, mismatched("the reply is for filer %s, this is %s", id, req.Filer)
 	}
 	return *o.Reply, nil
 }

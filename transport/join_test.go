@@ -90,7 +90,7 @@ func (r *registry) Admit(_ context.Context, id string, req transport.JoinRequest
 	}
 	e.usedBy, r.names[req.Name] = string(req.Filer), true
 	r.admitted = append(r.admitted, req)
-	return transport.NewJoinReply(r.authority, req, []transport.Member{{ID: "filer-1", Name: "filer-1", Endpoints: []string{"10.1.1.2:7480"}}})
+	return transport.NewJoinReply(&transport.Keyring{Current: r.authority}, req, []transport.Member{{ID: "filer-1", Name: "filer-1", Endpoints: []string{"10.1.1.2:7480"}}})
 }
 
 func newJoinable(t *testing.T, set ...func(*transport.Config)) (*transporttest.Cluster, *transporttest.Filer, *registry) {
@@ -120,10 +120,11 @@ func TestAFilerJoinsAndTakesPart(t *testing.T) {
 	if got := r.admitted[0]; got.Name != newcomer.Name || string(got.Payload) != `{"a":1}` || !slices.Equal(got.Endpoints, newcomer.Endpoints) {
 		t.Errorf("the cluster heard %+v", got)
 	}
-	authority, identity, err := reply.Open()
+	keys, err := reply.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority, identity := keys.Current, keys.Identity
 	if identity.Filer != newcomer.Filer || identity.Name != newcomer.Name || authority.ClusterID != c.Authority.ClusterID {
 		t.Errorf("got the identity %+v of %s", identity, authority.ClusterID)
 	}
@@ -333,7 +334,7 @@ func TestAFalseClusterIsNotJoined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reply, err := transport.NewJoinReply(evil, newcomer, nil)
+	reply, err := transport.NewJoinReply(&transport.Keyring{Current: evil}, newcomer, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
