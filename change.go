@@ -38,7 +38,8 @@ type edit struct {
 	touched   []*touch
 	affected  map[string]Key // by docPath: documents to check against all others
 	problems  Problems
-	encoded   []byte // of the last document, to use its memory again
+	encoded   []byte  // of the last document, to use its memory again
+	alone     checker // likewise
 }
 
 // A touch is a document that the change writes or deletes. The side that does
@@ -59,28 +60,33 @@ func (e *edit) add(p Problem) { e.problems = append(e.problems, p) }
 func (e *edit) stage(puts []Document, deletes []Key) {
 	e.next = e.was
 	txn := e.was.docs.Txn()
-	seen := make(map[string]*touch, len(puts)+len(deletes))
-	touched := func(k Key) (t *touch, again bool) {
-		path := string(docPath(k))
-		if t := seen[path]; t != nil {
-			return t, true
+	n := len(puts) + len(deletes)
+	seen := make(map[string]*touch, n)
+	room := make([]touch, n) // a restore has tens of thousands
+	e.touched = make([]*touch, 0, n)
+	touched := func(k Key, path []byte) *touch {
+		if t := seen[string(path)]; t != nil {
+			return t
 		}
-		t = &touch{key: k, path: path}
-		t.old, _ = e.was.docs.Get([]byte(path))
-		seen[path] = t
+		t := &room[len(e.touched)]
+		t.key, t.path = k, string(path)
+		t.old, _ = e.was.docs.Get(path)
+		seen[t.path] = t
 		e.touched = append(e.touched, t)
-		return t, false
+		return t
 	}
 	for _, k := range deletes {
-		txn.Delete(docPath(k))
-		touched(k)
+		path := docPath(k)
+		txn.Delete(path)
+		touched(k, path)
 	}
 	for _, d := range puts {
 		if p, ok := wellFormed(d); !ok {
 			e.add(p)
 			continue
 		}
-		t, _ := touched(d.Key())
+		path := docPath(d.Key())
+		t := touched(d.Key(), path)
 		if !t.deleted() {
 			e.add(Problem{Document: d.Key(), Rule: RuleDocumentOnce, Message: "this change puts the document twice; leave one out"})
 			continue
@@ -90,7 +96,7 @@ func (e *edit) stage(puts []Document, deletes []Key) {
 		if t.new, p = e.newEntry(d); p != nil {
 			e.add(*p)
 		}
-		txn.Insert([]byte(t.path), t.new)
+		txn.Insert(path, t.new)
 	}
 	e.touched = slices.DeleteFunc(e.touched, func(t *touch) bool { return t.deleted() && t.old.doc.Spec == nil })
 	slices.SortFunc(e.touched, func(a, b *touch) int { return cmp.Compare(a.path, b.path) })
@@ -155,7 +161,8 @@ func (e *edit) checkAlone(t *touch) {
 	if t.deleted() {
 		return
 	}
-	c := &checker{doc: t.key}
+	c := &e.alone
+	c.doc, c.problems = t.key, c.problems[:0]
 	checkName(c)
 	t.new.doc.Spec.check(c)
 	e.problems = append(e.problems, c.problems...)

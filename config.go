@@ -1,6 +1,7 @@
 package netquorum
 
 import (
+	"bytes"
 	"iter"
 	"slices"
 	"strings"
@@ -47,8 +48,7 @@ func (c Config) All(kind Kind) iter.Seq[Document] {
 		if c.docs == nil {
 			return
 		}
-		it := c.docs.Root().Iterator()
-		it.SeekPrefix([]byte{kindByte(kind), '/'})
+		it := c.from(kind)
 		for _, e, ok := it.Next(); ok && yield(e.doc); _, e, ok = it.Next() {
 		}
 	}
@@ -65,6 +65,46 @@ func (c Config) Documents() iter.Seq[Document] {
 			}
 		}
 	}
+}
+
+// Beside yields every document of either configuration with the one of the same
+// key in the other, in the order of Documents. A side without it has the zero
+// Document.
+func (c Config) Beside(other Config) iter.Seq2[Document, Document] {
+	return func(yield func(mine, its Document) bool) {
+		for _, k := range Kinds {
+			a, b := c.orEmpty().from(k), other.orEmpty().from(k)
+			path, mine, more := a.Next()
+			itsPath, its, also := b.Next()
+			for more || also {
+				order := bytes.Compare(path, itsPath)
+				if !also {
+					order = -1
+				} else if !more {
+					order = 1
+				}
+				var left, right Document
+				if order <= 0 {
+					left = mine.doc
+					path, mine, more = a.Next()
+				}
+				if order >= 0 {
+					right = its.doc
+					itsPath, its, also = b.Next()
+				}
+				if !yield(left, right) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// from iterates over the documents of one kind.
+func (c Config) from(kind Kind) *iradix.Iterator[entry] {
+	it := c.docs.Root().Iterator()
+	it.SeekPrefix([]byte{kindByte(kind), '/'})
+	return it
 }
 
 // docPath is the document's place in the tree: kind, then folded name.

@@ -67,8 +67,12 @@ func (c *conditions) form(keys map[netquorum.Key]bool, system bool) {
 		keys[folded] = true
 	}
 	if c.key.Kind.Machine() && !system {
-		c.broken(RefusedMachineKind, "documents of kind %s are written by the cluster itself", c.key.Kind)
+		c.machine()
 	}
+}
+
+func (c *conditions) machine() {
+	c.broken(RefusedMachineKind, "documents of kind %s are written by the cluster itself", c.key.Kind)
 }
 
 // revision checks ifRevision. A document that does not exist is at revision 0.

@@ -48,7 +48,12 @@ func JoinEntry(encoded [][]byte) []byte {
 // not encodable at all; what merely breaks a rule, even the size limit, is left
 // to DryRun and Apply.
 func EncodeTransaction(t Transaction) ([]byte, error) {
-	b := binary.AppendUvarint(make([]byte, 0, 512+roughSize(t.Puts)), uint64(max(t.Level, 0)))
+	return AppendTransaction(make([]byte, 0, 512+roughSize(t.Puts)), t)
+}
+
+// AppendTransaction is EncodeTransaction in memory that is there already.
+func AppendTransaction(b []byte, t Transaction) ([]byte, error) {
+	b = binary.AppendUvarint(b, uint64(max(t.Level, 0)))
 	b = append(b, flags(t.System))
 	b = appendString(b, t.ID)
 	b = appendString(b, t.Actor)

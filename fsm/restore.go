@@ -1,13 +1,18 @@
 package fsm
 
-import "github.com/netquorum/netquorum"
+import (
+	"iter"
+
+	"github.com/netquorum/netquorum"
+)
 
 // maxRestoreBodies is up to how many encoded bytes, before and after together,
 // the history keeps the documents of a restore.
 const maxRestoreBodies = 1 << 20
 
 // FromDocuments returns the state after the documents have replaced every
-// document that users write, at one stroke and as the next revision. Documents
+// document that users write, at one stroke and as the next revision. They are as
+// EncodeTransaction leaves them. Documents
 // that the cluster writes stay: members, tokens, and the placements of servers
 // that still exist. So do the history and the results on record. time is in
 // milliseconds since 1970.
@@ -20,13 +25,9 @@ func FromDocuments(prev *State, docs []netquorum.Document, actor string, time in
 	revision := prev.revision + 1
 	all := make([]netquorum.Document, 0, len(docs)+16)
 	var c conditions
-	keys := make(map[netquorum.Key]bool, len(docs))
 	for _, d := range docs {
-		c.key = d.Key()
-		c.form(keys, false)
-		d, err := normal(d)
-		if err != nil {
-			return nil, refuse(RefusedInvalid, "%v", err)
+		if c.key = d.Key(); d.Kind.Machine() {
+			c.machine()
 		}
 		d.Revision = revision
 		all = append(all, d)
@@ -34,7 +35,7 @@ func FromDocuments(prev *State, docs []netquorum.Document, actor string, time in
 	if len(c.problems) > 0 {
 		return nil, refuseFor(c.code, c.problems)
 	}
-	all = append(all, kept(prev.config, keys)...)
+	all = append(all, kept(prev.config, docs)...)
 
 	config, problems := netquorum.Config{}.Change(all, nil)
 	if len(problems) > 0 {
@@ -52,76 +53,99 @@ func FromDocuments(prev *State, docs []netquorum.Document, actor string, time in
 	return &next, nil
 }
 
-// kept returns the machine documents that survive a restore of documents with
-// the given keys.
-func kept(c netquorum.Config, keys map[netquorum.Key]bool) []netquorum.Document {
-	var docs []netquorum.Document
-	for d := range c.Documents() {
-		if !d.Kind.Machine() {
-			continue
+// kept returns the machine documents that survive a restore of the given ones.
+func kept(c netquorum.Config, docs []netquorum.Document) []netquorum.Document {
+	placed := map[string]bool{} // by folded name: virtual servers and services share their names
+	for _, d := range docs {
+		if d.Kind == netquorum.KindVirtualServer || d.Kind == netquorum.KindService {
+			placed[d.Key().Fold().Name] = true
 		}
-		if d.Kind == netquorum.KindPlacement &&
-			!keys[netquorum.Key{Kind: netquorum.KindVirtualServer, Name: d.Name}.Fold()] &&
-			!keys[netquorum.Key{Kind: netquorum.KindService, Name: d.Name}.Fold()] {
-			continue
-		}
-		docs = append(docs, d)
 	}
-	return docs
+	var kept []netquorum.Document
+	for _, kind := range netquorum.Kinds {
+		if !kind.Machine() {
+			continue
+		}
+		for d := range c.All(kind) {
+			if kind != netquorum.KindPlacement || placed[d.Key().Fold().Name] {
+				kept = append(kept, d)
+			}
+		}
+	}
+	return kept
 }
 
 // fillFrom completes the change that a restore makes: all that is at its
 // revision, and all that is gone. It leaves out what the documents say when that
 // is too much to keep.
 func (c *Change) fillFrom(was, is netquorum.Config) {
+	limit := maxRestoreBodies
+	for d := range c.differences(was, is) {
+		limit -= d.bodies()
+		if c.Abridged = limit < 0; c.Abridged {
+			break
+		}
+	}
+	// One piece of memory for the versions of all documents.
+	room := make([]netquorum.Document, 0, was.Len()+is.Len())
+	version := func(d netquorum.Document) *netquorum.Document {
+		if d.Spec == nil {
+			return nil
+		}
+		if c.Abridged {
+			d.Spec = nil // of which only the revision is kept
+		}
+		room = append(room, d)
+		return &room[len(room)-1]
+	}
 	c.Documents = make([]DocumentChange, 0, is.Len())
-	for d := range is.Documents() {
-		if d.Revision != c.Revision {
-			continue // the cluster's own, kept
-		}
-		dc := DocumentChange{Key: d.Key(), After: &d}
-		if old, ok := was.Get(d.Kind, d.Name); ok {
-			dc.Before = &old
-		}
-		c.Documents = append(c.Documents, dc)
-	}
-	for d := range was.Documents() {
-		if _, ok := is.Get(d.Kind, d.Name); !ok {
-			c.Documents = append(c.Documents, DocumentChange{Key: d.Key(), Before: &d})
+	var gone []DocumentChange
+	for d := range c.differences(was, is) {
+		dc := DocumentChange{Key: d.key(), Before: version(d.before), After: version(d.after)}
+		if dc.After == nil {
+			gone = append(gone, dc)
+		} else {
+			c.Documents = append(c.Documents, dc)
 		}
 	}
-	if c.Abridged = c.bodiesExceed(maxRestoreBodies); !c.Abridged {
-		return
-	}
-	for i := range c.Documents {
-		d := &c.Documents[i]
-		if d.Before != nil {
-			d.Before = stub(d.Key, d.Before.Revision)
-		}
-		if d.After != nil {
-			d.After = stub(d.Key, d.After.Revision)
-		}
-	}
+	c.Documents = append(c.Documents, gone...)
 }
 
-// bodiesExceed reports whether the encoded documents are larger than limit.
-func (c *Change) bodiesExceed(limit int) bool {
-	var b []byte
-	for _, d := range c.Documents {
-		for _, v := range []*netquorum.Document{d.Before, d.After} {
-			if v == nil {
+// A difference is a document before a restore and after it; the side on which
+// it does not exist has no spec.
+type difference struct{ before, after netquorum.Document }
+
+// differences yields what a restore writes and removes, but not the cluster's own
+// documents that it keeps.
+func (c *Change) differences(was, is netquorum.Config) iter.Seq[difference] {
+	return func(yield func(difference) bool) {
+		for after, before := range is.Beside(was) {
+			if after.Spec != nil && after.Revision != c.Revision {
 				continue
 			}
-			b, _ = appendSpec(b[:0], v) // what fails here fails in newPast
-			if limit -= len(b); limit < 0 {
-				return true
+			if !yield(difference{before, after}) {
+				return
 			}
 		}
 	}
-	return false
 }
 
-// stub stands for a version of a document of which only the revision is kept.
-func stub(k netquorum.Key, r netquorum.Revision) *netquorum.Document {
-	return &netquorum.Document{Kind: k.Kind, Name: k.Name, Revision: r}
+func (d difference) key() netquorum.Key {
+	if d.after.Spec != nil {
+		return d.after.Key()
+	}
+	return d.before.Key()
+}
+
+// bodies is how large the versions are, encoded.
+func (d difference) bodies() (n int) {
+	for _, v := range []*netquorum.Document{&d.before, &d.after} {
+		if r, ok := v.Spec.(*netquorum.Record); ok {
+			n += specRecordSize(r)
+		} else if v.Spec != nil {
+			b, _ := appendSpec(nil, v) // what fails here fails in newPast
+			n += len(b)
+		}
+	}
+	return n
 }

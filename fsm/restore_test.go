@@ -16,7 +16,7 @@ func TestRestoreReplacesWhatUsersWrite(t *testing.T) {
 	s = accept(t, s, puts(server("mail")), puts(placement("mail", "filer2")).bySystem())
 	prev := s.Hash()
 
-	docs := []netquorum.Document{cluster(0), group(), filer("filer1"), filer("filer2"), server("mail"), record("fresh", " 1 ")}
+	docs := []netquorum.Document{cluster(0), group(), filer("filer1"), filer("filer2"), server("mail"), record("fresh", "1")}
 	next, refusal := FromDocuments(s, docs, "ada", 99)
 	if refusal != nil {
 		t.Fatal(refusal)

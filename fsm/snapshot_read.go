@@ -193,7 +193,7 @@ func (b *builder) version(k netquorum.Key, r netquorum.Revision, abridged bool) 
 		return nil, nil
 	}
 	if abridged {
-		return stub(k, r), nil
+		return &netquorum.Document{Kind: k.Kind, Name: k.Name, Revision: r}, nil
 	}
 	if d := b.versions[keyOf(k, r)]; d != nil {
 		return d, nil

@@ -47,39 +47,42 @@ const (
 )
 
 // encodeParts encodes a restore as transactions of about partSize, on as many
-// processors as there are.
+// processors as there are. They are compressed, because they go to the disk of
+// every filer, and configurations say much the same again and again.
 func encodeParts(t fsm.Transaction) ([][]byte, error) {
 	share := max(len(t.Puts)/runtime.GOMAXPROCS(0)+1, 256)
 	parts := make([][][]byte, (len(t.Puts)+share-1)/share)
+	sizes := make([]int, len(parts))
 	var g errgroup.Group
 	for i := range parts {
 		some := t
 		some.Puts = t.Puts[i*share : min((i+1)*share, len(t.Puts))]
 		g.Go(func() (err error) {
-			parts[i], err = encodeSome(some)
+			parts[i], sizes[i], err = encodeSome(some)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	all, size := slices.Concat(parts...), 0
-	for _, p := range all {
-		size += len(p)
+	size := 0
+	for _, n := range sizes {
+		size += n
 	}
 	if size > MaxRestore {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxRestore)
 	}
-	return all, nil
+	return slices.Concat(parts...), nil
 }
 
-func encodeSome(t fsm.Transaction) (parts [][]byte, err error) {
+// encodeSome also returns the size before compression.
+func encodeSome(t fsm.Transaction) (parts [][]byte, size int, err error) {
+	var encoded, packed []byte // used again: fresh memory costs more than what is written to it
 	for n := 16; len(t.Puts) > 0; {
 		some := t
 		some.Puts = t.Puts[:min(n, len(t.Puts))]
-		encoded, err := fsm.EncodeTransaction(some)
-		if err != nil {
-			return nil, err
+		if encoded, err = fsm.AppendTransaction(encoded[:0], some); err != nil {
+			return nil, 0, err
 		}
 		if len(encoded) > 2*partSize && n > 1 {
 			n = max(n/4, 1)
@@ -90,34 +93,41 @@ func encodeSome(t fsm.Transaction) (parts [][]byte, err error) {
 			n = fit // it was only a sample
 			continue
 		}
-		parts = append(parts, encoded)
+		packed = s2.Encode(packed[:cap(packed)], encoded)
+		parts, size = append(parts, bytes.Clone(packed)), size+len(encoded)
 		n = fit
 		t.Puts = t.Puts[len(some.Puts):]
 	}
-	return parts, nil
+	return parts, size, nil
 }
 
-// sealPart makes a log entry of a part. It is compressed, because it goes to the
-// disk of every filer, and configurations say much the same again and again.
-func sealPart(id string, number, total int, encoded []byte) []byte {
+// sealPart makes a log entry of a part.
+func sealPart(id string, number, total int, part []byte) []byte {
 	header := binary.AppendUvarint(nil, uint64(len(id)))
 	header = append(header, id...)
 	header = binary.AppendUvarint(header, uint64(number))
 	header = binary.AppendUvarint(header, uint64(total))
-	return seal(entryPart, header, s2.Encode(nil, encoded))
+	return seal(entryPart, header, part)
 }
 
-// openPart is the reverse. What a part claims to hold is not believed beyond what a
-// whole restore may have.
-func openPart(b []byte) ([]byte, error) {
-	if n, err := s2.DecodedLen(b); err != nil || n > MaxRestore {
-		return nil, fmt.Errorf("%w: %d bytes, compressed (%v)", errBadPart, n, err)
+// An opener decodes parts. Its memory is used for one after the other: nothing in a
+// transaction refers to it.
+type opener struct{ room []byte }
+
+// open is the reverse of encodeParts. What a part claims to hold is not believed
+// beyond what a whole restore may have.
+func (o *opener) open(part []byte) (t fsm.Transaction, err error) {
+	if n, err := s2.DecodedLen(part); err != nil || n > MaxRestore {
+		return t, fmt.Errorf("%w: %d bytes, compressed (%v)", errBadPart, n, err)
 	}
-	return s2.Decode(nil, b)
+	if o.room, err = s2.Decode(o.room[:cap(o.room)], part); err != nil {
+		return t, err
+	}
+	return fsm.DecodeTransaction(o.room)
 }
 
 // add takes the next part. With the last one it returns the whole transaction.
-func (a assembly) add(payload []byte) (next assembly, whole *fsm.Transaction, err error) {
+func (a assembly) add(payload []byte, o *opener) (next assembly, whole *fsm.Transaction, err error) {
 	r := bytes.NewReader(payload)
 	id, err1 := readString(r, maxPartID)
 	number, err2 := binary.ReadUvarint(r)
@@ -128,11 +138,7 @@ func (a assembly) add(payload []byte) (next assembly, whole *fsm.Transaction, er
 	if number >= total || total > maxParts {
 		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, errBadPart)
 	}
-	encoded, err := openPart(payload[len(payload)-r.Len():])
-	if err != nil {
-		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, err)
-	}
-	t, err := fsm.DecodeTransaction(encoded)
+	t, err := o.open(payload[len(payload)-r.Len():])
 	if err != nil {
 		return a, nil, fmt.Errorf("part %d of %d: %w", number, total, err)
 	}

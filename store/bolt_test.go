@@ -283,7 +283,7 @@ func FuzzEntry(f *testing.F) {
 		}
 		// The fuzzer does not guess checksums.
 		var a assembly
-		a.add(data)
+		a.add(data, new(opener))
 	})
 }
 

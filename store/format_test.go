@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
@@ -55,7 +56,7 @@ func TestTheFormatOfLogEntries(t *testing.T) {
 	if !ok || len(results) != 1 || results[0].Refusal != nil || results[0].Changed != 2 {
 		t.Errorf("the golden entry applied: %+v", results)
 	}
-	part := golden(t, "entry-part-1", sealPart("restore", 0, 2, encoded))
+	part := golden(t, "entry-part-1", sealPart("restore", 0, 2, s2.Encode(nil, encoded)))
 	if answer := m.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: part}); m.pending.id != "restore" || m.pending.total != 2 {
 		t.Errorf("the golden part applied: %v, %+v", answer, m.pending)
 	}
@@ -68,7 +69,7 @@ func TestTheFormatOfSnapshots(t *testing.T) {
 	}
 	m := newMachine(newViews(), func(err error) { t.Error(err) }, func(uint64) error { return nil })
 	m.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: seal(entryApply, fsm.JoinEntry([][]byte{encoded}))})
-	m.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: sealPart("restore", 0, 2, encoded)})
+	m.Apply(&raft.Log{Index: 2, Type: raft.LogCommand, Data: sealPart("restore", 0, 2, s2.Encode(nil, encoded))})
 	var b bytes.Buffer
 	if err := (&snapshot{m.state, m.through, m.pending}).encode(&b); err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ type machine struct {
 	state   *fsm.State
 	through uint64
 	pending assembly
+	opener  opener // of its parts
 	stopped error
 }
 
@@ -97,11 +98,12 @@ func (m *machine) apply(l *raft.Log) any {
 		next, results, err = fsm.Apply(m.state, l.Index, payload)
 	case entryPart:
 		var whole *fsm.Transaction
-		m.pending, whole, err = m.pending.add(payload)
+		m.pending, whole, err = m.pending.add(payload, &m.opener)
 		if errors.Is(err, errPartLost) {
 			return err
 		}
 		if whole != nil {
+			m.opener = opener{}
 			next, results, err = applyRestore(m.state, l.Index, whole)
 		}
 	default:

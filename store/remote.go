@@ -92,8 +92,9 @@ func (s *Store) Handler() http.Handler {
 		return out, err
 	})
 	handle(mux, pathRestore, 2*MaxRestore, func(ctx context.Context, in restoreRequest) (out proposeReply, err error) {
+		var o opener
 		for _, p := range in.Parts {
-			if _, err := fsm.DecodeTransaction(p); err != nil || len(in.ID) > maxPartID {
+			if _, err := o.open(p); err != nil || len(in.ID) > maxPartID {
 				return out, fmt.Errorf("a part of a restore: %w", errors.Join(err, errBadPart))
 			}
 		}

@@ -170,13 +170,14 @@ func TestARestoreIsCutIntoPartsOfAboutOneSize(t *testing.T) {
 		}
 		puts := 0
 		for i, p := range parts {
-			tx, err := fsm.DecodeTransaction(p)
+			var o opener
+			tx, err := o.open(p)
 			if err != nil {
 				t.Fatal(err)
 			}
 			puts += len(tx.Puts)
-			if len(p) > 2*partSize || i > 0 && i < len(parts)-1 && len(p) < partSize/4 {
-				t.Errorf("records of %d bytes: part %d of %d has %d bytes", size, i, len(parts), len(p))
+			if n := len(o.room); n > 2*partSize || i > 0 && i < len(parts)-1 && n < partSize/4 {
+				t.Errorf("records of %d bytes: part %d of %d has %d bytes", size, i, len(parts), n)
 			}
 		}
 		if puts != len(docs) {

@@ -119,7 +119,7 @@ func TestASnapshotHoldsAnInterruptedRestore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, whole, err := a.add(payload)
+		a, whole, err := a.add(payload, new(opener))
 		if err != nil {
 			t.Fatal(err)
 		}

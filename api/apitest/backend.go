@@ -41,6 +41,8 @@ type Backend struct {
 	present    []api.Presence
 	monitors   monitors
 	rollout    *api.Rollout
+	authority  api.Authority
+	removed    []api.RemoveRequest
 	// Steered are the requests that SteerRollout was given.
 	Steered []api.RolloutRequest
 }
@@ -246,7 +248,22 @@ func (b *Backend) Restore(_ context.Context, r api.RestoreRequest) (api.RestoreR
 	if err := b.ready(true); err != nil {
 		return api.RestoreResult{}, err
 	}
-	next, refusal := fsm.FromDocuments(b.state, r.Documents, r.Actor, b.now().UnixMilli())
+	t := fsm.Transaction{}
+	for _, d := range r.Documents {
+		t.Puts = append(t.Puts, fsm.Put{Document: d})
+	}
+	encoded, err := fsm.EncodeTransaction(t)
+	if err == nil {
+		t, err = fsm.DecodeTransaction(encoded)
+	}
+	if err != nil {
+		return api.RestoreResult{}, err
+	}
+	docs := make([]netquorum.Document, len(t.Puts))
+	for i, p := range t.Puts {
+		docs[i] = p.Document
+	}
+	next, refusal := fsm.FromDocuments(b.state, docs, r.Actor, b.now().UnixMilli())
 	if refusal != nil {
 		return api.RestoreResult{}, refused(refusal)
 	}
