@@ -73,7 +73,7 @@ type network struct{ *transport.Endpoint }
 
 func (n network) Raft() net.Listener { return n.Service(transport.ServiceRaft) }
 
-func (n network) DialRaft(ctx context.Context, to netquorum.FilerID) (net.Conn, error) {
+func (n network) OpenRaft(ctx context.Context, to netquorum.FilerID, _ store.Class) (net.Conn, error) {
 	return n.Dial(ctx, to, transport.ServiceRaft)
 }
 

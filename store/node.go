@@ -18,7 +18,7 @@ import (
 // A node is one life of the raft library in this process.
 type node struct {
 	raft         *raft.Raft
-	transport    raftTransport
+	transport    *transport
 	machine      *machine
 	observer     *raft.Observer
 	observations chan raft.Observation
@@ -43,7 +43,9 @@ func (s *Store) startNode() (*node, error) {
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(s.startError(err), n.transport.Close())
+		n.transport.Close()
+		n.transport.wait()
+		return nil, s.startError(err)
 	}
 	s.logs.lead(func() bool { return n.raft.State() == raft.Leader })
 	n.timing = timing{raft: n.raft, set: s.o.Timing}
@@ -103,6 +105,7 @@ func (n *node) quit() raft.Future {
 // stop ends the node and waits for all that it started.
 func (n *node) stop() error {
 	err := n.quit().Error()
+	n.transport.wait()
 	n.raft.DeregisterObserver(n.observer)
 	close(n.observations)
 	n.watching.Wait()

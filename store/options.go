@@ -14,16 +14,28 @@ import (
 	"github.com/netquorum/netquorum"
 )
 
+// A Class says what may wait for what: a stream of one class for nothing that goes
+// over a stream of a later one.
+type Class uint8
+
+// The classes of streams.
+const (
+	Urgent  Class = iota // heartbeats and votes: tiny, and late ones cost an election
+	Control              // log entries
+	Bulk                 // snapshots
+)
+
 // A Network is what the store needs of the way filers talk. Both sides of every
 // connection are authenticated below it.
 type Network interface {
-	// Raft returns where other filers' raft connections arrive. It is called
-	// once, and the store closes what it returns.
+	// Raft returns where other filers' raft streams arrive. It is called once, and
+	// the store closes what it returns.
 	Raft() net.Listener
-	// DialRaft opens a connection that the other filer's Raft listener accepts.
-	// It honours deadlines. The error of a filer whose host answers and whose
-	// process does not wraps syscall.ECONNREFUSED.
-	DialRaft(ctx context.Context, to netquorum.FilerID) (net.Conn, error)
+	// OpenRaft opens a stream that the other filer's Raft listener accepts. It
+	// honours read deadlines, and Close ends a Read and a Write that wait. The error
+	// of a filer whose host answers and whose process does not wraps
+	// syscall.ECONNREFUSED.
+	OpenRaft(ctx context.Context, to netquorum.FilerID, class Class) (net.Conn, error)
 	// Do sends a request to the Handler of another filer's store and decodes the
 	// answer into out. Call does it over an HTTP client. An error wraps
 	// ErrNotSent when the request certainly was not delivered.

@@ -46,7 +46,7 @@ func (t *timing) reload(heartbeat, election time.Duration) error {
 	return t.raft.ReloadConfig(c)
 }
 
-// suspect is called when a connection that another filer opened has ended.
+// suspect is called when a stream that another filer opened has ended.
 func (s *Store) suspect() {
 	select {
 	case s.suspects <- struct{}{}:
@@ -120,7 +120,7 @@ func (s *Store) isDead(now *reign) bool {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	for ctx.Err() == nil {
-		conn, err := s.o.Network.DialRaft(ctx, now.leader)
+		conn, err := s.o.Network.OpenRaft(ctx, now.leader, Urgent)
 		if err != nil {
 			return errors.Is(err, syscall.ECONNREFUSED)
 		}

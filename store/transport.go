@@ -1,17 +1,23 @@
 package store
 
 import (
+	"context"
+	"io"
+	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/store/raftwire"
 )
 
-// A raftTransport is what raft needs of the way filers talk. Today it is the
-// library's own over single streams; SCTP and several paths will come in here.
-// Without pre-vote, which raft would silently go without, a filer that was cut
-// off would depose a healthy leader when it comes back.
+// A raftTransport is what raft needs of the way filers talk. Without pre-vote,
+// which raft would silently go without, a filer that was cut off would depose a
+// healthy leader when it comes back.
 type raftTransport interface {
 	raft.Transport
 	raft.WithPreVote
@@ -20,14 +26,19 @@ type raftTransport interface {
 
 var _ raftTransport = (*transport)(nil)
 
-// bulkTimeout bounds the sending of entries; raft scales it with the size of a
-// snapshot.
-const bulkTimeout = 5 * time.Second
+// appendTimeout bounds the sending of entries.
+const appendTimeout = 5 * time.Second
 
-// A transport sends over three of the library's transports, because that has
-// one timeout for everything, and on a path that swallows what is sent
-// heartbeats and votes must fail long before a large append may. The first of
-// them also receives, and sends snapshots.
+// maxAppend is about how many bytes of entries go in one call, so that a path has
+// a chance to carry them in time.
+const maxAppend = 1 << 20
+
+// A transport carries raft's calls over streams of three classes, so that a
+// heartbeat waits neither for entries nor for a snapshot, and on a path that
+// swallows what is sent fails long before a large append may.
+//
+// A server's address is its filer id: raft compares addresses for identity, and
+// where a filer listens is the network's affair and may change.
 //
 // It mends the library's return to a peer that was away as well. Raft doubles a
 // pause at every failed append, up to ten seconds, and nothing shortens that when
@@ -35,111 +46,196 @@ const bulkTimeout = 5 * time.Second
 // heartbeat that was answered, and is then repeated once. Appends may be repeated
 // at will.
 type transport struct {
-	*raft.NetworkTransport
-	entries, quick *raft.NetworkTransport
-	paths          *streams      // of entries
-	through        func() uint64 // see earlyLog
-	closed         chan struct{}
-	closeOnce      sync.Once
+	id       netquorum.FilerID
+	network  Network
+	log      *slog.Logger
+	urgent   time.Duration // bounds calls of class Urgent
+	snapshot snapshotLimits
+	through  func() uint64   // see earlyLog
+	accepted <-chan net.Conn // streams that other filers opened
+	ended    func()          // called when one of those ends, unless we ended it
+
+	consumer  chan raft.RPC
+	heartbeat atomic.Pointer[func(raft.RPC)]
+	heard     beats
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
 
 	mu    sync.Mutex
-	signs map[raft.ServerID]chan struct{} // closed at the peer's next sign of life
+	peers map[raft.ServerAddress]*peer
+}
+
+// A peer is what the transport has to do with one other filer.
+type peer struct {
+	urgent, control, bulk *caller
+
+	mu   sync.Mutex
+	sign chan struct{} // closed at the filer's next sign of life; nil when nobody waits for one
 }
 
 func newTransport(s *Store) *transport {
-	stream := func(accept <-chan net.Conn) *streams { return newStreams(s.o.ID, s.o.Network, accept, s.suspect) }
-	t := &transport{through: s.logs.through, closed: make(chan struct{}), signs: map[raft.ServerID]chan struct{}{}}
-	t.paths = stream(nil)
-	t.NetworkTransport = newNetworkTransport(stream(s.acceptor.conns), bulkTimeout, s.o)
-	t.entries = newNetworkTransport(t.paths, bulkTimeout, s.o)
-	t.quick = newNetworkTransport(stream(nil), 2*s.o.Timing.Heartbeat, s.o)
+	t := &transport{
+		id: s.o.ID, network: s.o.Network, log: s.o.Log,
+		urgent: 2 * s.o.Timing.Heartbeat, snapshot: defaultSnapshotLimits,
+		through: s.logs.through, accepted: s.acceptor.conns, ended: s.suspect,
+		consumer: make(chan raft.RPC), peers: map[raft.ServerAddress]*peer{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.workers.Go(t.accept)
 	return t
 }
 
-func newNetworkTransport(layer raft.StreamLayer, timeout time.Duration, o Options) *raft.NetworkTransport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  layer,
-		MaxPool: 3,
-		// Synchronous: replication to a follower whose disk stalled can otherwise
-		// stop for good (hashicorp/raft issue 612).
-		MaxRPCsInFlight:         1,
-		Timeout:                 timeout,
-		Logger:                  newRaftLogger(o.Log),
-		MsgpackUseNewTimeFormat: true,
-	})
+// spawn runs f in a goroutine that wait waits for, unless the transport is closed.
+func (t *transport) spawn(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.workers.Go(f)
+	return true
+}
+
+func (t *transport) peer(to raft.ServerAddress) *peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[to]
+	if p == nil {
+		id := netquorum.FilerID(to)
+		p = &peer{urgent: newCaller(t, id, Urgent), control: newCaller(t, id, Control), bulk: newCaller(t, id, Bulk)}
+		t.peers[to] = p
+	}
+	return p
 }
 
 // AppendEntries implements raft.Transport.
-func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if len(req.Entries) == 0 && req.PrevLogEntry == 0 && req.LeaderCommitIndex == 0 {
-		return t.heartbeat(id, to, req, resp)
+func (t *transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	p := t.peer(to)
+	if isHeartbeat(req) {
+		return t.sendHeartbeat(p, req, resp)
 	}
 	req.LeaderCommitIndex = min(req.LeaderCommitIndex, t.through())
-	err := t.entries.AppendEntries(id, to, req, resp)
+	// Raft goes on behind the last entry that it finds in the request afterwards.
+	req.Entries = req.Entries[:fitting(req.Entries)]
+	err := p.control.call(raftwire.Append, req, resp, appendTimeout)
 	if err == nil {
 		return nil
 	}
-	patience := time.NewTimer(bulkTimeout)
+	patience := time.NewTimer(appendTimeout)
 	defer patience.Stop()
 	select {
-	case <-t.sign(id):
-		return t.entries.AppendEntries(id, to, req, resp)
+	case <-p.nextSign():
+		return p.control.call(raftwire.Append, req, resp, appendTimeout)
 	case <-patience.C:
-	case <-t.closed:
+	case <-t.ctx.Done():
 	}
 	return err
 }
 
-func (t *transport) heartbeat(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if err := t.quick.AppendEntries(id, to, req, resp); err != nil {
+// isHeartbeat reports whether a request is one of those that raft sends beside its
+// replication, and for which SetHeartbeatHandler is.
+func isHeartbeat(r *raft.AppendEntriesRequest) bool {
+	return r.Term != 0 && len(r.Entries) == 0 && r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && r.LeaderCommitIndex == 0
+}
+
+// fitting is how many of the entries go in one call: at least one.
+func fitting(entries []*raft.Log) int {
+	size := 0
+	for i, e := range entries {
+		if size += len(e.Data) + len(e.Extensions); size > maxAppend && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+func (t *transport) sendHeartbeat(p *peer, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if err := p.urgent.call(raftwire.Append, req, resp, t.urgent); err != nil {
 		// What carries entries to the same filer will not do better, and it would
 		// take longer to find out.
-		t.paths.breakOff(to)
+		p.control.breakOff(err)
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if sign, ok := t.signs[id]; ok {
-		close(sign)
-		delete(t.signs, id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sign != nil {
+		close(p.sign)
+		p.sign = nil
 	}
 	return nil
 }
 
-func (t *transport) sign(id raft.ServerID) <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.signs[id] == nil {
-		t.signs[id] = make(chan struct{})
+func (p *peer) nextSign() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sign == nil {
+		p.sign = make(chan struct{})
 	}
-	return t.signs[id]
+	return p.sign
+}
+
+// AppendEntriesPipeline implements raft.Transport. There is none: replication to a
+// follower whose disk stalled can otherwise stop for good (hashicorp/raft issue
+// 612).
+func (t *transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
 // RequestVote implements raft.Transport.
-func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return t.quick.RequestVote(id, to, req, resp)
+func (t *transport) RequestVote(_ raft.ServerID, to raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return t.peer(to).urgent.call(raftwire.Vote, req, resp, t.urgent)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return t.quick.RequestPreVote(id, to, req, resp)
+func (t *transport) RequestPreVote(_ raft.ServerID, to raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return t.peer(to).urgent.call(raftwire.PreVote, req, resp, t.urgent)
 }
 
 // TimeoutNow implements raft.Transport.
-func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return t.quick.TimeoutNow(id, to, req, resp)
+func (t *transport) TimeoutNow(_ raft.ServerID, to raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return t.peer(to).urgent.call(raftwire.TimeoutNow, req, resp, t.urgent)
 }
 
-// Close implements raft.WithClose. Unlike the library's it also closes the
-// connections that are in use.
+// InstallSnapshot implements raft.Transport.
+func (t *transport) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return t.peer(to).bulk.install(req, resp, data, t.snapshot)
+}
+
+// Consumer implements raft.Transport.
+func (t *transport) Consumer() <-chan raft.RPC { return t.consumer }
+
+// SetHeartbeatHandler implements raft.Transport.
+func (t *transport) SetHeartbeatHandler(f func(raft.RPC)) { t.heartbeat.Store(&f) }
+
+// LocalAddr implements raft.Transport.
+func (t *transport) LocalAddr() raft.ServerAddress { return serverAddress(t.id) }
+
+// EncodePeer implements raft.Transport.
+func (t *transport) EncodePeer(_ raft.ServerID, a raft.ServerAddress) []byte { return []byte(a) }
+
+// DecodePeer implements raft.Transport.
+func (t *transport) DecodePeer(b []byte) raft.ServerAddress { return raft.ServerAddress(b) }
+
+// Close implements raft.WithClose. It ends every stream and every call. It does not
+// wait, because one of the goroutines that it ends may be the one that calls it:
+// see wait.
 func (t *transport) Close() error {
-	t.closeOnce.Do(func() { close(t.closed) })
-	var first error
-	for _, n := range []*raft.NetworkTransport{t.NetworkTransport, t.entries, t.quick} {
-		n.CloseStreams()
-		if err := n.Close(); first == nil {
-			first = err
+	t.mu.Lock()
+	t.cancel()
+	peers := make([]*peer, 0, len(t.peers))
+	for _, p := range t.peers {
+		peers = append(peers, p)
+	}
+	t.mu.Unlock()
+	for _, p := range peers {
+		for _, c := range []*caller{p.urgent, p.control, p.bulk} {
+			c.breakOff(net.ErrClosed)
 		}
 	}
-	return first
+	return nil
 }
+
+// wait returns when every goroutine of a closed transport has ended.
+func (t *transport) wait() { t.workers.Wait() }

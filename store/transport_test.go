@@ -63,9 +63,10 @@ func TestAFailedAppendIsRepeatedAtTheNextSignOfLife(t *testing.T) {
 		t.Fatal("a heartbeat passed the cut")
 	}
 	await(t, "the append to wait for a sign of life", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.signs["b"] != nil
+		p := a.peer("b")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.sign != nil
 	})
 	w.heal()
 	if err := a.AppendEntries("b", "b", heartbeatRequest(), &raft.AppendEntriesResponse{}); err != nil {
@@ -82,9 +83,10 @@ func TestClosingTheTransportEndsWhatWaits(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- a.AppendEntries("b", "b", entriesRequest(), &raft.AppendEntriesResponse{}) }()
 	await(t, "the append to wait for a sign of life", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.signs["b"] != nil
+		p := a.peer("b")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.sign != nil
 	})
 	a.Close()
 	select {
@@ -92,7 +94,7 @@ func TestClosingTheTransportEndsWhatWaits(t *testing.T) {
 		if err == nil {
 			t.Error("an append to nowhere succeeded")
 		}
-	case <-time.After(bulkTimeout / 2):
+	case <-time.After(appendTimeout / 2):
 		t.Error("the append still waits")
 	}
 }

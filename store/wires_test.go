@@ -132,7 +132,7 @@ func (n *labNetwork) detach() {
 
 func (n *labNetwork) Raft() net.Listener { return n.raft }
 
-func (n *labNetwork) DialRaft(ctx context.Context, to netquorum.FilerID) (net.Conn, error) {
+func (n *labNetwork) OpenRaft(ctx context.Context, to netquorum.FilerID, _ Class) (net.Conn, error) {
 	return n.wires.dial(ctx, n.id, to, func(n *labNetwork) net.Listener { return n.raft })
 }
 

@@ -11,7 +11,7 @@ type Service string
 
 const (
 	// ServiceRaft carries raft's own protocol.
-	ServiceRaft Service = "netquorum-raft/1"
+	ServiceRaft Service = "netquorum-raft/2"
 	// ServiceRequests carries requests between filers: plain HTTP/2.
 	ServiceRequests Service = "h2"
 	// ServiceJoin is the only one for which the caller has no certificate yet.
