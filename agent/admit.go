@@ -111,7 +111,11 @@ func (m *member) reply(req transport.JoinRequest, s *fsm.State) (transport.JoinR
 		spec := d.Spec.(*netquorum.Member)
 		list = append(list, transport.Member{ID: spec.ID, Name: d.Name, Endpoints: endpoints(rollout.View(s.Config(), m.name), spec.ID, m.cfg.port())})
 	}
-	reply, err := transport.NewJoinReply(m.keys.Ring(), req, list)
+	ring := m.keys.Ring()
+	if _, a := s.Config().Authority(); a.Open() && (ring.Next == nil || ring.Next.Fingerprint() != a.Next) && ring.Current.Fingerprint() != a.Next {
+		return transport.JoinReply{}, errors.New("the authority is being changed and this filer has not followed yet; try again")
+	}
+	reply, err := transport.NewJoinReply(ring, req, list)
 	if err != nil {
 		return reply, err
 	}

@@ -47,6 +47,7 @@ func (b backend) Init(ctx context.Context, r api.InitRequest) (api.MemberResult,
 	if err != nil {
 		return api.MemberResult{}, err
 	}
+	first.Puts = append(first.Puts, firstAuthority(authority, b.cfg.Now()))
 	identity, err := authority.Issue(id, r.Filer)
 	if err != nil {
 		return api.MemberResult{}, err

@@ -46,6 +46,8 @@ type report struct {
 	// its step of a rollout.
 	Cached  netquorum.Revision `json:"cached"`
 	Attempt rollout.Attempt    `json:"attempt,omitzero"`
+	// Holds is what it holds of the cluster's authorities.
+	Holds holding `json:"holds,omitzero"`
 }
 
 // A leader has the duties of the filer that leads: it grants leases, places

@@ -142,6 +142,8 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.watch(ctx) })
 	g.Go(func() error { return m.step.Run(ctx) })
 	g.Go(func() error { return m.renewIdentity(ctx) })
+	g.Go(func() error { return m.tendKeys(ctx) })
+	g.Go(func() error { return m.keepAuthority(ctx) })
 	g.Go(func() error { return m.quorum.Run(ctx) })
 	g.Go(func() error { return m.dismiss(ctx) })
 	return g.Wait()
@@ -157,6 +159,8 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("POST "+pathWait, serve(m.wait))
 	mux.HandleFunc("POST "+pathStatistics, serve(m.localStatistics))
 	mux.HandleFunc("POST "+pathPlan, serve(m.plan))
+	mux.HandleFunc("POST "+pathAuthority, serve(m.takeAuthority))
+	mux.HandleFunc("POST "+pathHolding, serve(func(context.Context, struct{}) (holding, error) { return holdingOf(m.keys.Ring()), nil }))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
 	m.agent.serveInterfaces(mux)
 	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
@@ -202,6 +206,9 @@ func (m *member) goal() (goal, bool) {
 // longer: it must be told that it was removed.
 func (m *member) allowed(id netquorum.FilerID) bool {
 	config, revision := m.newest()
+	if _, authority := config.Authority(); authority.IsRevoked(id) {
+		return false
+	}
 	now := m.cfg.Now()
 	belongs := revision == 0 || memberName(config, id) != "" ||
 		slices.ContainsFunc(m.store.Status().Members, func(s store.Member) bool { return s.ID == id })
@@ -269,7 +276,7 @@ func (m *member) reporter() *reporter {
 		lease: &m.lease, interval: m.cfg.report(), wake: make(chan struct{}, 1), now: m.cfg.Now, log: m.log,
 		report: func() report {
 			o, _ := m.follower.Outcome()
-			return report{Filer: m.name, Settled: o.settled, Cached: m.keeper.Status().Revision, Attempt: m.step.Attempt(), Aliases: aliasHealth(m.agent.monitored(), m.cfg.Now())}
+			return report{Filer: m.name, Settled: o.settled, Cached: m.keeper.Status().Revision, Attempt: m.step.Attempt(), Aliases: aliasHealth(m.agent.monitored(), m.cfg.Now()), Holds: holdingOf(m.keys.Ring())}
 		},
 		send:    m.sendReport,
 		follows: func() netquorum.Revision { return m.store.State().Revision() },

@@ -69,6 +69,8 @@ type selfAnswer struct {
 	Heard map[string]time.Time `json:"heard,omitempty"`
 	// Waiting is what the open rollout waits for, as the leader knows.
 	Waiting string `json:"waiting,omitempty"`
+	// Holds is what it holds of the cluster's authorities.
+	Holds holding `json:"holds,omitzero"`
 	// Traffic is that of the servers it hosts, by their folded keys.
 	Traffic map[string]api.ServerTraffic `json:"traffic,omitempty"`
 }
@@ -123,7 +125,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	config, _, _ := m.following()
 	out.Links = links(ctx, m.kernel, config, m.name)
 	describe(&out, m.agent.monitored())
-	return selfAnswer{out, m.seen.all(), m.lead.Waiting(), m.agent.traffic.summary(ctx, config, m.name)}
+	return selfAnswer{out, m.seen.all(), m.lead.Waiting(), holdingOf(m.keys.Ring()), m.agent.traffic.summary(ctx, config, m.name)}
 }
 
 func role(s store.Status, id netquorum.FilerID) api.Role {
@@ -172,6 +174,7 @@ func (m *member) status(ctx context.Context) api.Status {
 	out.Quorum = <-quorum
 	now := m.cfg.Now().UTC()
 	out.Rollout = rolloutStatus(config, answers[out.Leader].Waiting)
+	out.Authority = m.openAuthority(config, answers)
 	for name, s := range answers {
 		m.seen.note(name, now)
 		for other, at := range s.Heard {

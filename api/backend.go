@@ -15,6 +15,7 @@ import (
 type Backend interface {
 	StatisticsBackend
 	PresenceBackend
+	SecurityBackend
 	// Init forms a cluster of this filer alone. ErrConfigured when the filer
 	// is in a cluster already.
 	Init(ctx context.Context, r InitRequest) (MemberResult, error)

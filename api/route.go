@@ -52,7 +52,7 @@ var documentTypes = []string{typeYAML, typeJSON, typeLines}
 
 // routes is the whole API. The daemon's mux and the OpenAPI document are both
 // made from it, so that neither can have what the other lacks.
-var routes = []route{
+var routes = slices.Concat([]route{
 	{method: "GET", path: "/v1/version", summary: "What the daemon is", reply: Version{}, handle: (*Server).getVersion},
 	{method: "GET", path: "/v1/status", summary: "How the cluster is", reply: Status{},
 		detail: "Answers without a quorum too, with what this filer knows.", handle: (*Server).getStatus},
@@ -115,7 +115,7 @@ var routes = []route{
 
 	{method: "GET", path: "/v1/schema", summary: "JSON Schema of the documents", reply: schema{}, replyTypes: []string{typeSchema}, handle: (*Server).getSchema},
 	{method: "GET", path: "/v1/openapi.json", summary: "This document", reply: schema{}, handle: (*Server).getOpenAPI},
-}
+}, securityRoutes)
 
 // schema stands for an answer that is itself a schema.
 type schema map[string]any

@@ -28,6 +28,8 @@ type Status struct {
 	Findings []netquorum.Finding `json:"findings"`
 	// Rollout is the one that is open or was the last.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Authority is there while the cluster changes its certificate authority.
+	Authority *Authority `json:"authority,omitempty"`
 }
 
 // A LifeState is where a filer's daemon is in its life.
