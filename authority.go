@@ -15,7 +15,7 @@ type Authority struct {
 	Made    int64          `json:"made,omitempty"`
 	Phase   AuthorityPhase `json:"phase"`
 	// Next is the fingerprint of the authority that takes over, made at Begun
-	// by request of Actor.
+	// by request of Actor; empty until the leader has made it.
 	Next  string `json:"next,omitempty"`
 	Begun int64  `json:"begun,omitempty"`
 	Actor string `json:"actor,omitempty"`
@@ -82,8 +82,11 @@ func (s *Authority) check(c *checker) {
 	if !slices.Contains(authorityPhases, s.Phase) {
 		c.add("spec.phase", RuleOptionValue, "%q is no phase of an authority", s.Phase)
 	}
-	if s.Open() && (s.Current == "" || s.Next == "") {
-		c.add("spec.next", RuleRequired, "a change of the authority leads from one to another")
+	if s.Open() && s.Current == "" {
+		c.add("spec.current", RuleRequired, "is missing")
+	}
+	if s.Open() && s.Next == "" && s.Phase != AuthorityTrust { // the leader is about to make it
+		c.add("spec.next", RuleRequired, "is missing")
 	}
 }
 

@@ -197,10 +197,8 @@ func TestTheAuthorityIsChangedWithoutAPause(t *testing.T) {
 	fs[2].stop()
 	fs[2].start()
 	eventually(t, "f3 is back", func(ctx context.Context) error {
-		if _, err := fs[2].client.Read(ctx, api.Linearizable); err != nil {
-			return err
-		}
-		return nil
+		_, err := fs[2].client.List(ctx, api.Linearizable)
+		return err
 	})
 }
 
