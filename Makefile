@@ -45,7 +45,7 @@ test: tools build $(TALLY) ## everything; the last line sums it up
 	@$(TALLY) -record $(RESULTS)/lint.json -name lint -- $(MAKE) --no-print-directory lint
 	@CGO_ENABLED=1 $(TALLY) -record $(RESULTS)/host.json -name 'go test' -- $(GO) test -race -json -timeout $(TIMEOUT) ./...
 	@$(TALLY) -record $(RESULTS)/walk.json -name 'the whole walk' -- $(GO) test -json -timeout $(TIMEOUT) -run '^TestWalk$$' ./netapply
-	@$(TALLY) -record $(RESULTS)/kernel.json -name 'kernel tests' -- $(GO) run ./test/vm/kerneltests -if-needed
+	@$(TALLY) -record $(RESULTS)/kernel.json -name 'kernel tests' -- $(GO) run ./test/vm/kerneltests -if-needed -after $(RESULTS)/host.json
 	@$(TALLY) -report $(RESULTS)/*.json
 
 .PHONY: race

@@ -32,6 +32,7 @@ func main() {
 	vmExec := flag.String("vm-exec", "test/vm/vm-exec", "what runs a command in the virtual machine")
 	limit := flag.Duration("timeout", 8*time.Minute, "for one package, in the virtual machine")
 	ifNeeded := flag.Bool("if-needed", false, "do nothing when this machine's own kernel has all that the tests need")
+	after := flag.String("after", "", "what tally recorded of a run on this machine's own kernel: the tests that passed there are not repeated")
 	flag.Parse()
 	if *ifNeeded {
 		if missing, err := lab.Missing(lab.Features...); err == nil && len(missing) == 0 {
@@ -42,6 +43,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := runner{run: *run, vmExec: *vmExec, limit: *limit}
+	if *after != "" {
+		var err error
+		if r.done, err = passedIn(*after); err != nil {
+			fmt.Fprintln(os.Stderr, "kerneltests:", err)
+			os.Exit(1)
+		}
+	}
 	if err := r.main(ctx, *pkgs); err != nil {
 		fmt.Fprintln(os.Stderr, "kerneltests:", err)
 		os.Exit(1)
@@ -52,7 +60,8 @@ type runner struct {
 	run    string
 	vmExec string
 	limit  time.Duration
-	dir    string // for the test binaries, and what comes of them
+	done   map[string]bool // the tests that need not be repeated, package and name
+	dir    string          // for the test binaries, and what comes of them
 }
 
 // A testPackage is a package with kernel tests.
@@ -60,6 +69,7 @@ type testPackage struct {
 	path string // like github.com/netquorum/netquorum/netapply
 	dir  string // absolute
 	file string // base name of its files below the runner's directory
+	run  string // what the names of its tests to run match
 }
 
 func (r *runner) main(ctx context.Context, dirs string) error {
@@ -132,7 +142,17 @@ func (r *runner) compile(ctx context.Context, names []string) ([]testPackage, er
 			return nil, fmt.Errorf("go list %s: %w", name, err)
 		}
 		path, dir, _ := strings.Cut(strings.TrimSpace(string(out)), "\t")
-		p := testPackage{path, dir, fmt.Sprintf("%02d", i)}
+		p := testPackage{path, dir, fmt.Sprintf("%02d", i), r.run}
+		if r.done != nil {
+			left, err := r.left(path, dir)
+			if err != nil {
+				return nil, err
+			}
+			if len(left) == 0 {
+				continue
+			}
+			p.run = "^(" + strings.Join(left, "|") + ")$"
+		}
 		build := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-o", filepath.Join(r.dir, p.file+".test"), name)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		build.Stderr = os.Stderr
@@ -151,7 +171,7 @@ func (r *runner) boot(ctx context.Context, packages []testPackage) error {
 	for _, p := range packages {
 		fmt.Fprintf(script, "echo 'kernel tests of %s'; SECONDS=0\n", p.path)
 		fmt.Fprintf(script, "cd '%s' && timeout -k 10 %d '%s/%s.test' -test.v=test2json -test.run '%s' -test.timeout %s >\"$NQ_OUT/%s.out\" 2>&1\n",
-			p.dir, int((r.limit + 30*time.Second).Seconds()), r.dir, p.file, r.run, r.limit, p.file)
+			p.dir, int((r.limit + 30*time.Second).Seconds()), r.dir, p.file, p.run, r.limit, p.file)
 		fmt.Fprintf(script, "echo $? >\"$NQ_OUT/%s.status\"; echo \"  ended after $SECONDS s\"\n", p.file)
 	}
 	job := filepath.Join(r.dir, "job")
