@@ -101,11 +101,12 @@ type Endpoint struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the accept loop and every handshake and join
 
-	mu       sync.Mutex
-	closed   bool
-	services map[Service]*serviceListener
-	conns    map[*trackedConn]netquorum.FilerID
-	server   *requestServer
+	mu        sync.Mutex
+	closed    bool
+	services  map[Service]*serviceListener
+	strangers map[Service]Proof
+	conns     map[*trackedConn]netquorum.FilerID
+	server    *requestServer
 }
 
 // Listen opens the port. Callers are served once a service is asked for and
@@ -268,6 +269,10 @@ func (e *Endpoint) serve(raw *trackedConn, a *applicant) {
 	}
 	if h.service == ServiceJoin {
 		e.joins.serve(conn, a)
+		return
+	}
+	if prove := e.stranger(h.service); prove != nil {
+		e.serveStranger(raw, conn, h, a, prove)
 		return
 	}
 	if err := e.establish(raw, conn, h, a); err != nil {

@@ -43,6 +43,10 @@ func (h *handshake) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			h.service, h.reason = s, ""
 			return h.endpoint.joins.tlsConfig()
 		}
+		if h.endpoint.stranger(s) != nil {
+			h.service, h.reason = s, ""
+			return h.endpoint.strangerTLS(s)
+		}
 		if h.endpoint.listener(s) == nil {
 			continue
 		}

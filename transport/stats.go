@@ -25,7 +25,8 @@ const (
 	Crowded        Reason = "crowded" // the oldest half-open one, when there were too many
 	NotAccepted    Reason = "not-accepted"
 	BrokenTLS      Reason = "broken-tls"
-	BadFrame       Reason = "bad-frame" // a join that is not one
+	BadFrame       Reason = "bad-frame"  // a join that is not one
+	NotProven      Reason = "not-proven" // a stranger that does not know the secret
 )
 
 // Stats are counters since Listen, and three gauges.
