@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/netquorum/netquorum"
@@ -41,7 +40,7 @@ func (c *caller) call(kind raftwire.Kind, request, answer any, bound time.Durati
 	if err != nil {
 		return err
 	}
-	id, call, err := s.begin(answer)
+	id, call, err := s.begin(answer, nil)
 	if err != nil {
 		return err
 	}
@@ -131,8 +130,7 @@ type call struct {
 	sent   bool
 	heard  uint64 // what the stream had heard when the call began
 
-	taken atomic.Int64  // of a snapshot, by the peer
-	moved chan struct{} // of a snapshot: holds one item when more was taken
+	taken func(total int64) // told how much of a snapshot was taken; nil for other calls
 }
 
 func newCallStream(to netquorum.FilerID, conn net.Conn) *callStream {
@@ -140,7 +138,7 @@ func newCallStream(to netquorum.FilerID, conn net.Conn) *callStream {
 }
 
 // begin makes a call's number and where its answer will be.
-func (s *callStream) begin(answer any) (uint32, *call, error) {
+func (s *callStream) begin(answer any, taken func(int64)) (uint32, *call, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -148,7 +146,7 @@ func (s *callStream) begin(answer any) (uint32, *call, error) {
 	}
 	for s.last++; s.last == 0 || s.waiting[s.last] != nil; s.last++ {
 	}
-	c := &call{answer: answer, done: make(chan error, 1), heard: s.heard}
+	c := &call{answer: answer, done: make(chan error, 1), heard: s.heard, taken: taken}
 	s.waiting[s.last] = c
 	return s.last, c, nil
 }
@@ -266,13 +264,8 @@ func (s *callStream) progress(id uint32, total int64) {
 	s.mu.Lock()
 	c := s.waiting[id]
 	s.mu.Unlock()
-	if c == nil || c.moved == nil {
-		return
-	}
-	c.taken.Store(total)
-	select {
-	case c.moved <- struct{}{}:
-	default:
+	if c != nil && c.taken != nil {
+		c.taken(total)
 	}
 }
 

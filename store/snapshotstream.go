@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -35,30 +36,39 @@ func (c *caller) install(req *raft.InstallSnapshotRequest, resp *raft.InstallSna
 	if err != nil {
 		return err
 	}
-	id, call, err := s.begin(resp)
-	if err != nil {
-		return err
-	}
-	call.moved = make(chan struct{}, 1)
 	watchdog := time.AfterFunc(limits.stall, func() {
 		s.end(fmt.Errorf("filer %s: the snapshot does not get on: %w", s.to, os.ErrDeadlineExceeded))
 	})
 	defer watchdog.Stop()
+	var taken atomic.Int64
+	moved := make(chan struct{}, 1) // holds one item when more was taken
+	id, call, err := s.begin(resp, func(total int64) {
+		watchdog.Reset(limits.stall)
+		taken.Store(total)
+		select {
+		case moved <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
 	if err := s.send(raftwire.Install, id, req); err != nil {
 		s.forget(id)
 		return err
 	}
-	chunk := make([]byte, raftwire.HeaderSize+raftwire.MaxChunk)
+	buf := make([]byte, 0, raftwire.HeaderSize+raftwire.ChunkHead+raftwire.MaxChunk)
 	for sent := int64(0); ; {
-		taken := call.taken.Load()
-		switch {
+		switch taken := taken.Load(); {
 		case taken > sent:
 			s.end(fmt.Errorf("%w: %d bytes of a snapshot were taken, of %d", raftwire.ErrMalformed, taken, sent))
 		case taken == req.Size:
 			watchdog.Reset(limits.finishing(req.Size))
 		case sent < req.Size && sent-taken < limits.window:
-			n, err := s.sendChunk(id, chunk, req.Size-sent, data)
-			if sent += n; err == nil {
+			chunk := raftwire.BeginChunk(buf, id, sent)
+			n := min(req.Size-sent, raftwire.MaxChunk)
+			if err = s.sendChunk(chunk, chunk[len(chunk):int64(len(chunk))+n], data); err == nil {
+				sent += n
 				continue
 			}
 			s.end(err) // which answers the call
@@ -69,26 +79,24 @@ func (c *caller) install(req *raft.InstallSnapshotRequest, resp *raft.InstallSna
 				s.end(errors.New("a snapshot was broken off")) // the stream is in the middle of it
 			}
 			return err
-		case <-call.moved:
-			watchdog.Reset(limits.stall)
+		case <-moved:
 		}
 	}
 }
 
-func (s *callStream) sendChunk(id uint32, chunk []byte, left int64, data io.Reader) (int64, error) {
-	n := min(left, raftwire.MaxChunk)
-	raftwire.Begin(chunk[:0], raftwire.Chunk, id)
-	chunk = chunk[:raftwire.HeaderSize+n]
-	if _, err := io.ReadFull(data, chunk[raftwire.HeaderSize:]); err != nil {
-		return 0, fmt.Errorf("read the snapshot: %w", err)
+// sendChunk fills a chunk behind its head with data, and sends it.
+func (s *callStream) sendChunk(head, room []byte, data io.Reader) error {
+	if _, err := io.ReadFull(data, room); err != nil {
+		return fmt.Errorf("read the snapshot: %w", err)
 	}
+	chunk := head[:len(head)+len(room)]
 	if err := raftwire.Finish(chunk, 0); err != nil {
-		return 0, err
+		return err
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	_, err := s.conn.Write(chunk)
-	return n, err
+	return err
 }
 
 // install has raft install the snapshot that follows on the stream.
@@ -113,11 +121,15 @@ type snapshotReader struct {
 	size   int64
 	got    int64 // by raft
 	chunk  int   // what is left of the chunk
+	acked  time.Time
 	err    error
 }
 
 // Read implements io.Reader.
 func (d *snapshotReader) Read(b []byte) (n int, err error) {
+	if d.err == nil && (d.chunk == 0 || time.Since(d.acked) > ackEvery) {
+		d.err = d.acknowledge()
+	}
 	if d.err == nil && d.chunk == 0 {
 		d.err = d.next()
 	}
@@ -133,25 +145,33 @@ func (d *snapshotReader) Read(b []byte) (n int, err error) {
 	return n, d.err
 }
 
-// next acknowledges a chunk and begins with the next one.
+// next begins with the next chunk.
 func (d *snapshotReader) next() error {
-	if err := d.acknowledge(); err != nil {
-		return err
-	}
 	if d.got == d.size {
 		return io.EOF
 	}
-	return d.await(func() error {
-		h, err := d.stream.Next()
-		if err == nil && (h.Kind != raftwire.Chunk || h.Call != d.call || h.Size == 0 || h.Size > raftwire.MaxChunk || int64(h.Size) > d.size-d.got) {
-			err = fmt.Errorf("%w: %+v within a snapshot of %d bytes, of which %d came", raftwire.ErrMalformed, h, d.size, d.got)
-		}
-		d.chunk = h.Size
+	var h raftwire.Header
+	var offset int64
+	err := d.await(func() (err error) { h, err = d.stream.Next(); return err })
+	if err == nil {
+		err = d.await(func() (err error) { offset, err = d.stream.Offset(); return err })
+	}
+	if err != nil {
 		return err
-	})
+	}
+	d.chunk = h.Size - raftwire.ChunkHead
+	if h.Kind != raftwire.Chunk || h.Call != d.call || offset != d.got || d.chunk <= 0 || d.chunk > raftwire.MaxChunk || int64(d.chunk) > d.size-d.got {
+		return fmt.Errorf("%w: %+v at offset %d within a snapshot of %d bytes, of which %d came", raftwire.ErrMalformed, h, offset, d.size, d.got)
+	}
+	return nil
 }
 
+// ackEvery is how long a chunk may take without a word: on a slow path the sender
+// sees progress within it.
+const ackEvery = time.Second
+
 func (d *snapshotReader) acknowledge() error {
+	d.acked = time.Now()
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	return d.write(raftwire.AppendTaken(d.buf[:0], d.call, d.got))

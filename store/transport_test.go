@@ -48,7 +48,7 @@ func entriesRequest() *raft.AppendEntriesRequest {
 }
 
 func heartbeatRequest() *raft.AppendEntriesRequest {
-	return &raft.AppendEntriesRequest{Term: 1, RPCHeader: raft.RPCHeader{Addr: []byte("a")}}
+	return &raft.AppendEntriesRequest{Term: 1, RPCHeader: raft.RPCHeader{ID: []byte("a"), Addr: []byte("a")}}
 }
 
 func TestAFailedAppendIsRepeatedAtTheNextSignOfLife(t *testing.T) {

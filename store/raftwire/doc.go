@@ -18,9 +18,9 @@
 // may follow the last field: a field more is a version more.
 //
 // A snapshot is an Install call whose data follows in Chunk frames of the same
-// call. Each chunk is acknowledged, once raft has taken it, by a Taken frame that
-// holds the number of bytes taken so far, a varint. The stream carries nothing else
-// meanwhile.
+// call: the offset, 8 bytes, and up to 64 KiB. What raft has taken is acknowledged by
+// Taken frames, which hold the number of bytes so far, a varint: one for each chunk,
+// and more when a chunk takes long. The stream carries nothing else meanwhile.
 //
 // A preamble of another version is answered with a Failure of call 0 and the end of
 // the stream. Preamble, frame header and Failure stay as they are in every version,

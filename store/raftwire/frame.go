@@ -39,6 +39,8 @@ const (
 	MaxFrame = 64 << 20
 	// MaxChunk bounds the data in a chunk.
 	MaxChunk = 64 << 10
+	// ChunkHead is the length of the offset before a chunk's data.
+	ChunkHead = 8
 )
 
 var (
@@ -79,6 +81,11 @@ func AppendFrame(b []byte, k Kind, call uint32, payload ...byte) []byte {
 	b = append(b, byte(k))
 	b = binary.BigEndian.AppendUint32(b, call)
 	return append(b, payload...)
+}
+
+// BeginChunk appends what precedes the data of a chunk.
+func BeginChunk(b []byte, call uint32, offset int64) []byte {
+	return binary.BigEndian.AppendUint64(Begin(b, Chunk, call), uint64(offset))
 }
 
 // AppendTaken appends an acknowledgement of a snapshot's data.
@@ -154,6 +161,18 @@ func (r *Reader) Payload(h Header) ([]byte, error) {
 		}
 		b = append(b, make([]byte, min(h.Size-at, at))...)
 	}
+}
+
+// Offset reads the offset that precedes the data of a chunk. After an error that is
+// a timeout it may be called again.
+func (r *Reader) Offset() (int64, error) {
+	b, err := r.buffered.Peek(ChunkHead)
+	if err != nil {
+		return 0, within(err)
+	}
+	offset := int64(binary.BigEndian.Uint64(b))
+	_, err = r.buffered.Discard(ChunkHead)
+	return offset, err
 }
 
 // Read reads some of a payload. The caller sees to it that it is not more than
