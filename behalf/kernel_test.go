@@ -11,26 +11,23 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/behalf"
 	"github.com/netquorum/netquorum/behalf/sockhook"
+	"github.com/netquorum/netquorum/lab/nstest"
 	"github.com/netquorum/netquorum/netapply"
 )
 
-const (
-	namespaceEnv = "NQ_BEHALF_NAMESPACE"
-	rulesEnv     = "NQ_BEHALF_RULES"
-)
+// rulesEnv makes the test's binary what netquorum exec starts.
+const rulesEnv = "NQ_BEHALF_RULES"
 
 // remote is an address that both gateways have, behind them as it were: who
 // answers tells which gateway was taken. The filer itself has no route to it.
@@ -148,9 +145,7 @@ spec:
 // buildWorld makes it, and returns what is known of the servers.
 func buildWorld(t *testing.T, vrf bool) behalf.Given {
 	t.Helper()
-	sh(t, `mount --make-rprivate /
-		mount -t tmpfs tmpfs /run
-		ip link set lo up
+	nstest.Sh(t, `
 		ip netns add switch
 		ip -n switch link add name br0 type bridge
 		ip -n switch link set br0 up
@@ -158,7 +153,7 @@ func buildWorld(t *testing.T, vrf bool) behalf.Given {
 		ip link set eth0 up
 		ip -n switch link set p0 master br0 up`)
 	for _, n := range []string{"1", "2"} {
-		sh(t, strings.ReplaceAll(`ip netns add gwN
+		nstest.Sh(t, strings.ReplaceAll(`ip netns add gwN
 			ip -n gwN link add eth0 type veth peer name pN netns switch
 			ip -n switch link set pN master br0 up
 			ip -n gwN link set lo up
@@ -300,7 +295,7 @@ func listening(t *testing.T, given behalf.Given, server, gateway, address string
 	defer c.Close()
 	go serveUDP(c, server)
 	for _, network := range []string{"tcp", "udp"} {
-		err := inside(gateway, func() error {
+		err := nstest.Inside(gateway, func() error {
 			d := net.Dialer{} // from far away: the answer needs the server's routes
 			if network == "tcp" {
 				d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(remote4)}
@@ -358,7 +353,7 @@ func everywhere(t *testing.T) {
 				if network == "udp" && remote == remote6 {
 					continue
 				}
-				err := inside(gateway, func() error {
+				err := nstest.Inside(gateway, func() error {
 					d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(remote)}}
 					if network == "udp" {
 						d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(remote)}
@@ -433,7 +428,7 @@ func host(a net.Addr) string {
 // serveAt answers at the remote addresses in a gateway's namespace.
 func serveAt(t *testing.T, namespace string) {
 	t.Helper()
-	err := inside(namespace, func() error {
+	err := nstest.Inside(namespace, func() error {
 		for _, a := range []string{remote4, remote6} {
 			l, err := net.Listen("tcp", net.JoinHostPort(a, "7"))
 			if err != nil {
@@ -453,54 +448,17 @@ func serveAt(t *testing.T, namespace string) {
 	}
 }
 
-// inside runs a function in a network namespace that ip made.
-func inside(namespace string, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and not unlocked: the thread is of no use afterwards
-		f, err := os.Open("/run/netns/" + namespace)
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			f.Close()
-		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
 // inNamespace runs the test once more in namespaces of its own.
 func inNamespace(t *testing.T, vrf bool, do func(*testing.T, bool)) {
 	t.Helper()
-	if os.Getenv(namespaceEnv) == t.Name() {
+	if !nstest.Within(t) {
+		for _, f := range netapply.Features(t.Context()) {
+			if (f.Name == netapply.FeatureMacvlan || f.Name == netapply.FeatureVRF && vrf) && !f.Present {
+				t.Skipf("this kernel has no %s (%s); run with -exec test/vm/vm-exec", f.Name, f.Detail)
+			}
+		}
+	}
+	if nstest.Enter(t) {
 		do(t, vrf)
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make namespaces")
-	}
-	for _, f := range netapply.Features(t.Context()) {
-		if (f.Name == netapply.FeatureMacvlan || f.Name == netapply.FeatureVRF && vrf) && !f.Present {
-			t.Skipf("this kernel has no %s (%s); run with -exec test/vm/vm-exec", f.Name, f.Detail)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), namespaceEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	t.Logf("in its namespaces:\n%s", out)
-	if err != nil {
-		t.Errorf("in its namespaces: %v", err)
-	}
-}
-
-func sh(t *testing.T, script string) {
-	t.Helper()
-	for line := range strings.Lines(script) {
-		if out, err := exec.Command("sh", "-ec", line).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.TrimSpace(line), err, out)
-		}
 	}
 }

@@ -1,73 +1,30 @@
 package monitor_test
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"os/exec"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/netquorum/netquorum/lab"
+	"github.com/netquorum/netquorum/lab/nstest"
 	"github.com/netquorum/netquorum/monitor"
 )
 
-const namespaceEnv = "NQ_MONITOR_NAMESPACE"
-
-// inNamespace runs the calling test once more, as a process in fresh network
-// and mount namespaces, and reports whether the caller is that process.
+// inNamespace is nstest.Enter for tests that need features of the kernel.
 func inNamespace(t testing.TB, features ...lab.Feature) bool {
 	t.Helper()
-	if os.Getenv(namespaceEnv) == t.Name() {
-		for _, err := range []error{
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-			unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
-		} {
-			if err != nil {
-				t.Fatal(err)
-			}
+	if !nstest.Within(t) {
+		if missing, err := lab.Missing(features...); err != nil || len(missing) > 0 {
+			t.Skipf("this kernel lacks %v (%v); run with -exec test/vm/vm-exec", missing, err)
 		}
-		sh(t, "ip link set lo up")
-		return true
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make network namespaces")
-	}
-	if missing, err := lab.Missing(features...); err != nil || len(missing) > 0 {
-		t.Skipf("this kernel lacks %v (%v); run with -exec test/vm/vm-exec", missing, err)
-	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), namespaceEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	t.Logf("in its namespace:\n%s", out.String())
-	if err != nil {
-		t.Fatalf("in its namespace: %v", err)
-	}
-	return false
+	return nstest.Enter(t)
 }
 
-// sh runs commands, one a line, and returns what the last one printed.
-func sh(t testing.TB, script string) (out string) {
+func sh(t testing.TB, script string) string {
 	t.Helper()
-	for line := range strings.Lines(script) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		text, err := exec.Command("sh", "-ec", line).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", line, err, text)
-		}
-		out = string(text)
-	}
-	return out
+	return nstest.Sh(t, script)
 }
 
 // A running monitor of the real kernel.

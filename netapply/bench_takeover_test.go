@@ -15,6 +15,9 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
+// takeoverEnv marks the process that the benchmark runs in its namespace.
+const takeoverEnv = "NQ_TAKEOVER_NAMESPACE"
+
 // takeoverServers is how many virtual servers with 100 addresses each move.
 const takeoverServers = 10
 
@@ -25,7 +28,7 @@ const takeoverServers = 10
 // It runs as a process in a namespace: announcements are not sent by the thread
 // that asks for them.
 func BenchmarkTakeover(b *testing.B) {
-	if os.Getenv(namespaceEnv) != b.Name() {
+	if os.Getenv(takeoverEnv) == "" {
 		ms := takeoverElsewhere(b)
 		for b.Loop() {
 		} // the process has repeated it
@@ -54,7 +57,7 @@ func BenchmarkTakeover(b *testing.B) {
 
 func takeoverElsewhere(b *testing.B) float64 {
 	cmd := exec.CommandContext(b.Context(), "/proc/self/exe", "-test.run=^$", "-test.bench=^"+b.Name()+"$", "-test.benchtime=15x")
-	cmd.Env = append(os.Environ(), namespaceEnv+"="+b.Name())
+	cmd.Env = append(os.Environ(), takeoverEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	out, err := cmd.CombinedOutput()
 	m := regexp.MustCompile(`([\d.]+) takeover-ms`).FindSubmatch(out)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/lab/nstest"
 )
 
 var kernel Netlink
@@ -79,7 +80,7 @@ func datagrams(t *testing.T, to netip.Addr, n, size int) {
 			l.WriteTo(b[:n], from)
 		}
 	}()
-	inside(t, "peer", func() error {
+	if err := nstest.Inside("peer", func() error {
 		c, err := net.Dial("udp", netip.AddrPortFrom(to, 4000).String())
 		if err != nil {
 			return err
@@ -96,7 +97,9 @@ func datagrams(t *testing.T, to netip.Addr, n, size int) {
 			}
 		}
 		return nil
-	})
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // upload has the peer send size bytes over one connection, which stays open
@@ -144,15 +147,17 @@ func upload(t *testing.T, to netip.Addr, size int, look func()) {
 		}
 		close(end)
 	}()
-	inside(t, "peer", client)
+	if err := nstest.Inside("peer", client); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestKernelCountersMatchWhatWasSent(t *testing.T) {
-	if !inNamespace(t) {
+	if !nstest.Enter(t) {
 		return
 	}
-	sh(t, peer)
-	sh(t, `ip addr add 10.0.0.1/24 dev port
+	nstest.Sh(t, peer)
+	nstest.Sh(t, `ip addr add 10.0.0.1/24 dev port
 		ip addr add 10.0.0.2/24 dev port
 		ip addr add fd00::1/64 dev port nodad
 		ip link set port up`)
@@ -172,7 +177,7 @@ func TestKernelCountersMatchWhatWasSent(t *testing.T) {
 		t.Errorf("%s got nothing, but %+v is counted", b4, got)
 	}
 
-	sh(t, "ip netns exec peer ping -q -c 3 -i 0.01 -s 56 10.0.0.2")
+	nstest.Sh(t, "ip netns exec peer ping -q -c 3 -i 0.01 -s 56 10.0.0.2")
 	if got, want := traffic(t, b4).Flows[IP], (Flow{Count{3, 3 * 84}, Count{3, 3 * 84}}); got != want {
 		t.Errorf("pings of %s: %+v, want %+v", b4, got, want)
 	}
@@ -205,11 +210,11 @@ func TestKernelCountersMatchWhatWasSent(t *testing.T) {
 }
 
 func TestKernelCountersSurvive(t *testing.T) {
-	if !inNamespace(t) {
+	if !nstest.Enter(t) {
 		return
 	}
-	sh(t, peer)
-	sh(t, `ip addr add 10.0.0.1/24 dev port
+	nstest.Sh(t, peer)
+	nstest.Sh(t, `ip addr add 10.0.0.1/24 dev port
 		ip addr add 10.0.0.2/24 dev port
 		ip link set port up
 		nft add table inet foreign
@@ -237,18 +242,18 @@ func TestKernelCountersSurvive(t *testing.T) {
 	counts("with an address more and one less", 10, 20)
 
 	// The server leaves this filer and comes back.
-	sh(t, "ip addr del 10.0.0.2/24 dev port")
+	nstest.Sh(t, "ip addr del 10.0.0.2/24 dev port")
 	ensure(t, both, false)
-	sh(t, "ip addr add 10.0.0.2/24 dev port")
+	nstest.Sh(t, "ip addr add 10.0.0.2/24 dev port")
 	datagrams(t, b4, 1, 100)
 	counts("after a move", 10, 21)
 
 	// Somebody else's doing is put right without losing what was counted.
-	sh(t, "nft flush chain inet netquorum_count in4")
+	nstest.Sh(t, "nft flush chain inet netquorum_count in4")
 	ensure(t, both, true)
 	datagrams(t, a4, 5, 100)
 	counts("after its rules were flushed", 15, 21)
-	sh(t, "nft insert rule inet netquorum_count in drop")
+	nstest.Sh(t, "nft insert rule inet netquorum_count in drop")
 	ensure(t, both, true)
 	datagrams(t, a4, 1, 100)
 	counts("after a rule was inserted", 16, 21)
@@ -262,7 +267,7 @@ func TestKernelCountersSurvive(t *testing.T) {
 	if out, err := exec.Command("nft", "list", "table", "inet", "foreign").CombinedOutput(); err != nil {
 		t.Errorf("the foreign table is gone: %s", out)
 	}
-	sh(t, "nft flush ruleset")
+	nstest.Sh(t, "nft flush ruleset")
 	if _, err := kernel.Traffic(); err == nil {
 		t.Error("counters are read from a table that is not there")
 	}
@@ -271,17 +276,18 @@ func TestKernelCountersSurvive(t *testing.T) {
 }
 
 func TestKernelVRFCountsOnce(t *testing.T) {
-	if !inNamespace(t, "ip link add vrf-a type vrf table 100") {
+	if !nstest.Enter(t) {
 		return
 	}
-	sh(t, peer)
-	sh(t, `ip link set vrf-a up
+	nstest.Possible(t, "ip link add vrf-a type vrf table 100")
+	nstest.Sh(t, peer)
+	nstest.Sh(t, `ip link set vrf-a up
 		ip link set port master vrf-a
 		ip addr add 10.0.0.1/24 dev port
 		ip addr add fd00::1/64 dev port nodad
 		ip link set port up`)
 	ensure(t, Counted{a4: vsvra, a6: vsvra}, true)
-	sh(t, `ip netns exec peer ping -q -c 4 -i 0.05 10.0.0.1
+	nstest.Sh(t, `ip netns exec peer ping -q -c 4 -i 0.05 10.0.0.1
 		ip netns exec peer ping -q -c 4 -i 0.05 fd00::1`)
 	if got, want := traffic(t, a4).Flows[IP], (Flow{Count{4, 336}, Count{4, 336}}); got != want {
 		t.Errorf("%s: %+v, want %+v", a4, got, want)
@@ -293,7 +299,7 @@ func TestKernelVRFCountsOnce(t *testing.T) {
 }
 
 func TestKernelManyAddressesAreCheap(t *testing.T) {
-	if !inNamespace(t) {
+	if !nstest.Enter(t) {
 		return
 	}
 	want := Counted{}

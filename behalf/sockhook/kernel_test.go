@@ -1,7 +1,6 @@
 package sockhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,19 +9,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netquorum/netquorum/lab/nstest"
 )
 
-const (
-	namespaceEnv = "NQ_SOCKHOOK_NAMESPACE"
-	rulesEnv     = "NQ_SOCKHOOK_RULES"
-)
+// rulesEnv makes the test's binary a program that speaks by these rules.
+const rulesEnv = "NQ_SOCKHOOK_RULES"
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(rulesEnv); text != "" {
@@ -192,13 +189,10 @@ func host(a net.Addr) string {
 }
 
 func TestKernelSocketsSpeakAsTheirSource(t *testing.T) {
-	if os.Getenv(namespaceEnv) == "" {
-		again(t)
+	if !nstest.Enter(t) {
 		return
 	}
-	sh(t, `mount --make-rprivate /
-		mount -t tmpfs tmpfs /run
-		ip link set lo up
+	nstest.Sh(t, `
 		ip netns add peer
 		ip link add port type veth peer name eth0 netns peer
 		ip -n peer link set lo up
@@ -291,8 +285,7 @@ func TestKernelSocketsSpeakAsTheirSource(t *testing.T) {
 }
 
 func TestKernelEndedGroupsAreRemoved(t *testing.T) {
-	if os.Getenv(namespaceEnv) == "" {
-		again(t)
+	if !nstest.Enter(t) {
 		return
 	}
 	for range 3 {
@@ -330,63 +323,24 @@ func TestKernelEndedGroupsAreRemoved(t *testing.T) {
 	}
 }
 
-// again runs the test in namespaces of its own.
-func again(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make namespaces")
-	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=1m")
-	cmd.Env = append(os.Environ(), namespaceEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	t.Logf("in its namespaces:\n%s", out)
-	if err != nil || !bytes.Contains(out, []byte("--- PASS")) {
-		t.Errorf("in its namespaces: %v", err)
-	}
-}
-
-func sh(t *testing.T, script string) {
-	t.Helper()
-	for line := range strings.Lines(script) {
-		if out, err := exec.Command("sh", "-ec", line).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.TrimSpace(line), err, out)
-		}
-	}
-}
-
 // serveInPeer answers at port 7 of the peer.
 func serveInPeer(t *testing.T) {
 	t.Helper()
-	ready := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and not unlocked: the thread is of no use afterwards
-		f, err := os.Open("/run/netns/peer")
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			f.Close()
-		}
-		if err != nil {
-			ready <- err
-			return
-		}
+	if err := nstest.Inside("peer", func() error {
 		for _, a := range []string{"10.0.0.9:7", "[fd00::9]:7"} {
 			l, err := net.Listen("tcp", a)
 			if err != nil {
-				ready <- err
-				return
+				return err
 			}
 			c, err := net.ListenPacket("udp", a)
 			if err != nil {
-				ready <- err
-				return
+				return err
 			}
 			go serveTCP(l)
 			go serveUDP(c)
 		}
-		ready <- nil
-	}()
-	if err := <-ready; err != nil {
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
