@@ -152,7 +152,7 @@ func (s *callStream) begin(answer any, taken func(int64)) (uint32, *call, error)
 }
 
 // keptBuffer is how much room is kept for the next frame.
-const keptBuffer = 256 << 10
+const keptBuffer = 2 * maxAppend
 
 // send writes a request. An error is the request's: when it is the stream's, the
 // stream is ended, which answers the call.
