@@ -1,11 +1,7 @@
 package api
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"iter"
 	"net/url"
 )
@@ -19,32 +15,7 @@ func (c *Client) Interfaces(ctx context.Context, filer string) (r InterfaceRepor
 // WatchInterfaces yields what a filer's monitor sees until ctx ends or the
 // daemon does. The last value has the error that ended it.
 func (c *Client) WatchInterfaces(ctx context.Context, filer string) iter.Seq2[InterfaceEvent, error] {
-	return func(yield func(InterfaceEvent, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		resp, err := c.do(ctx, "GET", "/v1/interfaces/watch", filerQuery(filer), nil, "", "")
-		if err != nil {
-			yield(InterfaceEvent{}, err)
-			return
-		}
-		defer resp.Body.Close()
-		lines := json.NewDecoder(bufio.NewReader(resp.Body))
-		for {
-			var e InterfaceEvent
-			err := lines.Decode(&e)
-			switch {
-			case errors.Is(err, io.EOF):
-				err = Refuse(ErrUnreachable, "the daemon at "+c.socket+" ended the watch: it is stopping", nil)
-			case err != nil:
-				err = c.failure(ctx, "GET", err)
-			case e.Error != nil:
-				err = e.Error
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
+	return watch(ctx, c, "/v1/interfaces/watch", filerQuery(filer), func(e InterfaceEvent) *Error { return e.Error })
 }
 
 func filerQuery(filer string) url.Values {
