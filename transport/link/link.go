@@ -2,26 +2,82 @@ package link
 
 import (
 	"context"
-	"errors"
-	"net"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
 )
 
 // A Link is what two processes share as long as both live.
-type Link struct{ cfg Config }
+type Link struct {
+	cfg         Config
+	log         *slog.Logger
+	incarnation uint64
+	met         chan struct{} // closed when the peer's incarnation is known
+	done        chan struct{}
+	wake        chan struct{} // the goroutine that keeps time
+	wg          sync.WaitGroup
+
+	mu       sync.Mutex
+	err      error
+	peer     uint64 // incarnation; 0 until there was a carrier
+	carriers []*Carrier
+	ordinary *Carrier // of urgent and control data, and acknowledgements
+	bulk     *Carrier
+	streams  map[uint64]*Stream
+	nextID   uint64
+	control  *Stream
+	partial  []byte // of a message on the control stream
+	ready    [3]turns
+	dirty    []*Stream // whose acknowledgement is to be sent
+	ackNow   bool
+	ackTimer *time.Timer
+	ackArmed bool
+	answered time.Time // when the peer last proved to be there
+	changed  bool
+
+	switches, resent, duplicates uint64
+}
 
 // New makes a link without carriers. It gives up after Patience if none comes.
 // Every link has an incarnation of its own: a new link is never taken for an
 // earlier one.
-func New(cfg Config) *Link { return &Link{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Link {
+	cfg = cfg.withDefaults()
+	l := &Link{
+		cfg: cfg, log: cfg.Log,
+		incarnation: newIncarnation(),
+		met:         make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1),
+		streams:  map[uint64]*Stream{},
+		answered: time.Now(),
+	}
+	l.control = l.newStream(0, Control, controlWindow)
+	l.control.send.limit = controlWindow
+	l.control.onData, l.control.onEnd = l.takeControl, func(error) {}
+	l.ackTimer = time.AfterFunc(time.Hour, l.sendAcks)
+	l.ackTimer.Stop()
+	l.wg.Go(l.keepTime)
+	return l
+}
 
-// Attach adds a carrier: conn is an authenticated connection to the peer, and
-// each Write of the link to it is a whole number of frames. Both sides call
-// it. It exchanges hellos and returns when the carrier is in use; the link owns
-// conn from the call on, also when Attach fails. An error that wraps
-// ErrOtherIncarnation says that the peer is not whom the link is with; the link
-// may have ended then (see Done), otherwise the peer's has.
-func (l *Link) Attach(ctx context.Context, conn net.Conn, p Path) (*Carrier, error) {
-	return nil, errors.ErrUnsupported
+func newIncarnation() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.BigEndian.Uint64(b[:]) | 1
+}
+
+// meet notes the peer's incarnation. It decides who opens streams with which
+// numbers.
+func (l *Link) meet(peer uint64) {
+	l.peer = peer
+	l.nextID = 1
+	if l.incarnation < peer {
+		l.nextID = 2
+	}
+	close(l.met)
 }
 
 // Open opens a stream of a service that the peer accepts. It waits for the
@@ -33,38 +89,292 @@ func (l *Link) Open(ctx context.Context, service string, c Class) (*Stream, erro
 // OpenAny opens a stream of the first of the services that the peer takes, which
 // is how versions are agreed upon: Stream.Service says which.
 func (l *Link) OpenAny(ctx context.Context, services []string, c Class) (*Stream, error) {
-	return nil, errors.ErrUnsupported
+	if err := checkOffer(services, c); err != nil {
+		return nil, err
+	}
+	select {
+	case <-l.met:
+	case <-l.done:
+		return nil, l.Err()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("opening a stream to filer %s: no carrier yet: %w", l.cfg.Peer, context.Cause(ctx))
+	}
+	l.mu.Lock()
+	if l.err != nil {
+		defer l.mu.Unlock()
+		return nil, l.err
+	}
+	s := l.newStream(l.nextID, c, l.window(c))
+	l.nextID += 2
+	s.offered, s.opened = services, make(chan struct{})
+	l.tell(openMessage(s))
+	l.ordinary.kick(true)
+	l.mu.Unlock()
+	select {
+	case <-s.opened:
+	case <-ctx.Done():
+		err := fmt.Errorf("opening a stream of %s to filer %s: %w", services[0], l.cfg.Peer, context.Cause(ctx))
+		s.Abort(err)
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.err != nil && s.service == "" {
+		return nil, s.err
+	}
+	return s, nil
+}
+
+func (l *Link) window(c Class) int {
+	if c == Bulk {
+		return l.cfg.BulkWindow
+	}
+	return l.cfg.Window
+}
+
+// takeData takes a frame of a stream.
+func (l *Link) takeData(c *Carrier, h head, p piece) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.received += uint64(dataHead + len(p.b))
+	s := l.streams[h.stream]
+	if s == nil { // it is over here: the peer has missed the last acknowledgement
+		p.slab.release()
+		if len(c.out) < maxSmall && c.err == nil {
+			c.out = putAck(c.out, h.stream, p.after(), p.after())
+		}
+		return nil
+	}
+	if h.offset+uint64(len(p.b)) > s.recv.limit || s.recv.ended && p.after() > s.recv.arrived {
+		p.slab.release()
+		return fmt.Errorf("%w: stream %d has data beyond its window or end", ErrProtocol, h.stream)
+	}
+	ok, duplicate := s.recv.accept(&p)
+	l.duplicates += uint64(duplicate)
+	l.owe(s)
+	switch {
+	case !ok:
+		p.slab.release()
+	case s.closed:
+		s.recv.add(p)
+		s.discard()
+	case s.onData != nil && !s.pumping && s.recv.inOrder(p):
+		s.pass(p)
+	default:
+		s.recv.add(p)
+		s.wakeReader()
+		s.pump()
+	}
+	s.retire()
+	return nil
+}
+
+// owe notes that a stream's acknowledgement is to be sent, with the next data
+// that leaves or a moment later.
+func (l *Link) owe(s *Stream) {
+	if !s.dirty {
+		s.dirty = true
+		l.dirty = append(l.dirty, s)
+	}
+	if !l.ackArmed {
+		l.ackArmed = true
+		l.ackTimer.Reset(l.cfg.AckDelay)
+	}
+}
+
+// sendAcks is the moment later.
+func (l *Link) sendAcks() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ackArmed = false
+	if len(l.dirty) > 0 && l.err == nil {
+		l.ackNow = true
+		l.ordinary.kick(true)
+	}
+}
+
+// takeAck takes what the peer says of a stream that we send.
+func (l *Link) takeAck(c *Carrier, h head) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.received += ackSize
+	s := l.streams[h.stream]
+	if s == nil {
+		return nil
+	}
+	var proven *Carrier
+	ok := s.send.acked(h.offset, h.limit, func(f *frame) {
+		f.leave()
+		if f.on != nil && !f.again && !f.spread {
+			proven = f.on
+		}
+	})
+	if !ok {
+		return fmt.Errorf("%w: stream %d acknowledges what was not sent", ErrProtocol, h.stream)
+	}
+	if proven != nil {
+		proven.progress(time.Now())
+	}
+	s.wakeWriter()
+	l.queue(s)
+	s.retire()
+	return nil
+}
+
+// leave takes a frame out of its carrier's account.
+func (f *frame) leave() {
+	if f.on != nil {
+		f.on.inflight -= len(f.b)
+	}
+}
+
+// queue enters a stream that may have something to send.
+func (l *Link) queue(s *Stream) {
+	if !s.queued && s.send.next() != nil {
+		l.ready[s.class].add(s)
+	}
+}
+
+// flush has sent what came up while the carrier's frames were taken.
+func (l *Link) flush(c *Carrier) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range [...]*Carrier{l.ordinary, l.bulk, c} {
+		if o != nil && l.waiting(o) {
+			o.kick(o != l.bulk || o == l.ordinary)
+		}
+	}
+}
+
+// rewind has all that was sent on a carrier sent again.
+func (l *Link) rewind(c *Carrier) {
+	for _, s := range l.streams {
+		l.resent += uint64(s.send.rewind(func(f *frame) bool {
+			if f.on != c {
+				return false
+			}
+			f.leave()
+			return true
+		}))
+		l.queue(s)
+	}
+}
+
+// choose chooses the carriers anew.
+func (l *Link) choose(now time.Time) {
+	for _, use := range []struct {
+		which **Carrier
+		bulk  bool
+	}{{&l.ordinary, false}, {&l.bulk, true}} {
+		views, current := make([]view, len(l.carriers)), -1
+		for i, c := range l.carriers {
+			views[i] = view{
+				bulk: c.path.Bulk, rank: c.path.Rank, rtt: c.rtt.mean,
+				suspect: c.suspect, healed: c.healed, proven: c.answered,
+			}
+			if c == *use.which {
+				current = i
+			}
+		}
+		i, old := choose(views, current, use.bulk, now, l.cfg.Settle), *use.which
+		if i < 0 {
+			*use.which = nil
+			continue
+		}
+		c := l.carriers[i]
+		if c == old {
+			continue
+		}
+		*use.which = c
+		if old != nil {
+			l.switches++
+			if old.err == nil && !old.suspect.IsZero() {
+				l.rewind(old)
+			}
+		}
+		// What the peer was told on the old carrier may not have reached it.
+		for _, s := range l.streams {
+			l.owe(s)
+		}
+		l.ackNow = true
+		l.noteChange()
+	}
+	for _, c := range l.carriers {
+		if l.waiting(c) {
+			c.nudge()
+		}
+	}
 }
 
 // End ends the link and all its streams with an error that wraps ErrPeerLost and
 // cause (ErrClosed when nil), tells the peer if it can, and closes all carriers.
-func (l *Link) End(cause error) {}
+func (l *Link) End(cause error) {
+	if cause == nil {
+		cause = ErrClosed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(cause)
+}
+
+func (l *Link) end(cause error) {
+	if l.err != nil {
+		return
+	}
+	l.err = &LostError{Peer: l.cfg.Peer, Cause: cause}
+	l.log.Debug("link ended", "peer", l.cfg.Peer, "err", cause)
+	close(l.done)
+	l.ackTimer.Stop()
+	for _, c := range l.carriers {
+		if !c.busy {
+			c.busy = true // for ever: nothing else is written any more
+			l.wg.Go(func() { c.farewell(cause) })
+			continue
+		}
+		c.fail(l.err)
+	}
+	l.ordinary, l.bulk = nil, nil
+	all := make([]*Stream, 0, len(l.streams))
+	for _, s := range l.streams {
+		s.fail(l.err)
+		all = append(all, s)
+	}
+	l.wg.Go(func() { // here End may have been called from anywhere, a callback included
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, s := range all {
+			s.pump()
+		}
+	})
+}
+
+// farewell tells the peer why, if the carrier takes it.
+func (c *Carrier) farewell(cause error) {
+	const most = 100 * time.Millisecond
+	if c.conn.SetWriteDeadline(time.Now().Add(most)) == nil {
+		_, _ = c.conn.Write(putBye(nil, cause.Error()))
+	}
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	c.fail(c.link.err)
+}
 
 // Close is End(ErrClosed), and waits for the link's goroutines. It must not be
-// called from a Handle callback.
-func (l *Link) Close() error { return nil }
+// called from a callback of the link.
+func (l *Link) Close() error {
+	l.End(ErrClosed)
+	l.wg.Wait()
+	return nil
+}
 
 // Done is closed when the link has ended.
-func (l *Link) Done() <-chan struct{} { return nil }
+func (l *Link) Done() <-chan struct{} { return l.done }
 
 // Err says why the link has ended; nil while it lives.
-func (l *Link) Err() error { return nil }
+func (l *Link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
 
-// Status says how the link does.
-func (l *Link) Status() Status { return Status{} }
-
-// A Carrier is one connection of a link.
-type Carrier struct{ path Path }
-
-// Path returns what Attach was told.
-func (c *Carrier) Path() Path { return c.path }
-
-// Close takes the carrier out of the link. What was under way on it is sent
-// again by another.
-func (c *Carrier) Close() error { return nil }
-
-// Done is closed when the carrier is out of use, whoever ended it.
-func (c *Carrier) Done() <-chan struct{} { return nil }
-
-// Err says why the carrier is out of use; nil while it is in use.
-func (c *Carrier) Err() error { return nil }
+var _ io.Closer = (*Link)(nil)

@@ -43,3 +43,31 @@ type Status struct {
 	Duplicates uint64 `json:"duplicates"`
 	Err        error  `json:"-"` // why the link has ended; nil while it lives
 }
+
+// Status says how the link does.
+func (l *Link) Status() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := Status{
+		Incarnation: l.incarnation, PeerIncarnation: l.peer,
+		Carriers: []CarrierStatus{}, Streams: len(l.streams),
+		Switches: l.switches, Resent: l.resent, Duplicates: l.duplicates, Err: l.err,
+	}
+	if l.streams[0] != nil {
+		st.Streams-- // the link's own
+	}
+	for _, c := range l.carriers {
+		cs := CarrierStatus{
+			Path: c.path, State: c.state, Since: c.since, RTT: c.rtt.mean,
+			Sent: c.sent, Received: c.received,
+		}
+		if c == l.ordinary {
+			cs.Classes = append(cs.Classes, Urgent.String(), Control.String())
+		}
+		if c == l.bulk {
+			cs.Classes = append(cs.Classes, Bulk.String())
+		}
+		st.Carriers = append(st.Carriers, cs)
+	}
+	return st
+}

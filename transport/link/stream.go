@@ -2,7 +2,11 @@ package link
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/netquorum/netquorum"
@@ -12,29 +16,329 @@ import (
 // cleanly with io.EOF when the peer has closed it or its writing side; with an
 // error that wraps io.ErrUnexpectedEOF when the peer aborted it, and with one
 // that wraps ErrPeerLost when the link has ended.
-type Stream struct{}
+type Stream struct {
+	link    *Link
+	id      uint64
+	class   Class
+	service string
+	offered []string      // by us
+	opened  chan struct{} // closed when the peer has answered our offer
+
+	writing  sync.Mutex // held by the one caller of Write whose turn it is
+	room     chan struct{}
+	writable deadline
+
+	reading  sync.Mutex
+	data     chan struct{}
+	readable deadline
+	unread   []piece // taken from recv; guarded by reading
+
+	// All below is guarded by the link's lock.
+	send    sender
+	recv    receiver
+	err     error // what both directions ended with
+	closed  bool  // Close was called
+	stopped bool  // the peer reads no more
+	queued  bool  // in the link's turns
+	dirty   bool  // owes an acknowledgement
+	starved int   // ticks for which Write has waited for room
+	waits   bool  // Write waits for room
+
+	onData  func([]byte) error
+	onEnd   func(error)
+	pumping bool // one of them is running
+	told    bool // onEnd was called
+
+	grown     time.Time // when the window was looked at last
+	grownFrom uint64    // and how much had been taken then
+}
 
 var _ net.Conn = (*Stream)(nil)
 
+// newStream enters a stream into the link.
+func (l *Link) newStream(id uint64, c Class, window int) *Stream {
+	s := &Stream{
+		link: l, id: id, class: c,
+		room: make(chan struct{}, 1), data: make(chan struct{}, 1),
+		writable: newDeadline(), readable: newDeadline(),
+	}
+	s.send = sender{stream: id, small: maxSmall}
+	if c == Bulk {
+		s.send.small = maxFrame
+	}
+	s.recv = receiver{window: uint64(window), limit: uint64(window)}
+	l.streams[id] = s
+	return s
+}
+
 // Service returns the service that the stream was accepted as.
-func (s *Stream) Service() string { return "" }
+func (s *Stream) Service() string { return s.service }
 
 // Class returns the stream's class.
-func (s *Stream) Class() Class { return 0 }
+func (s *Stream) Class() Class { return s.class }
 
 // Peer returns the filer at the other end.
-func (s *Stream) Peer() netquorum.FilerID { return "" }
+func (s *Stream) Peer() netquorum.FilerID { return s.link.cfg.Peer }
 
-// Read reads what has arrived, or waits.
-func (s *Stream) Read(p []byte) (int, error) { return 0, errors.ErrUnsupported }
+func (s *Stream) wakeReader() {
+	select {
+	case s.data <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Stream) wakeWriter() {
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
 
 // Write gives p to the link, which keeps it until the peer has it. It waits
 // while the peer's window has no room. p may be used again when it returns.
-func (s *Stream) Write(p []byte) (int, error) { return 0, errors.ErrUnsupported }
+func (s *Stream) Write(p []byte) (int, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	n := 0
+	for n < len(p) {
+		if s.writable.passed() {
+			return n, s.fault("write", os.ErrDeadlineExceeded)
+		}
+		m, err := s.write(p[n:])
+		if err != nil {
+			return n, err
+		}
+		if n += m; m > 0 {
+			continue
+		}
+		select {
+		case <-s.room:
+		case <-s.writable.wait():
+		}
+	}
+	return n, nil
+}
+
+// write takes what there is room for.
+func (s *Stream) write(p []byte) (int, error) {
+	l := s.link
+	// What fills a frame is copied before the lock is taken.
+	const large = 4 << 10
+	var f *frame
+	n := min(len(p), s.send.small-dataHead)
+	if n > large {
+		m := newSlab(n + dataHead)
+		f = &frame{slab: m, b: m.b[:dataHead+n]}
+		copy(f.b[dataHead:], p)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	room := s.send.room()
+	if err := s.writeError(); err != nil || room == 0 {
+		if f != nil {
+			f.slab.release()
+		}
+		s.waits = err == nil
+		return 0, err
+	}
+	s.waits, s.starved = false, 0
+	n = min(n, room)
+	if f != nil {
+		f.b = f.b[:dataHead+n]
+		s.send.push(f, kindData, n)
+	} else {
+		s.send.write(p[:n])
+	}
+	s.dispatch()
+	return n, nil
+}
 
 // TryWrite is Write for those who must not wait, such as Handle callbacks: it
 // takes all of p, or nothing and returns ErrFull.
-func (s *Stream) TryWrite(p []byte) error { return errors.ErrUnsupported }
+func (s *Stream) TryWrite(p []byte) error {
+	if !s.writing.TryLock() {
+		return ErrFull
+	}
+	defer s.writing.Unlock()
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	if err := s.writeError(); err != nil {
+		return err
+	}
+	if s.send.room() < len(p) {
+		return ErrFull
+	}
+	s.send.write(p)
+	s.dispatch()
+	return nil
+}
+
+// dispatch has sent what was written just now.
+func (s *Stream) dispatch() {
+	l := s.link
+	if s.class == Urgent {
+		s.spread()
+	}
+	l.queue(s)
+	switch {
+	case s.class != Bulk:
+		l.ordinary.kick(true)
+	case l.bulk != nil && !l.bulk.busy:
+		l.bulk.nudge()
+	}
+}
+
+// spread gives urgent frames to every carrier that answers.
+func (s *Stream) spread() {
+	const most = 256 // frames that a carrier may have waiting
+	l := s.link
+	for f := s.send.next(); f != nil && l.ordinary != nil; f = s.send.next() {
+		l.ordinary.mark(f, time.Now())
+		f.spread = true
+		for _, c := range l.carriers {
+			if c != l.ordinary && (c.state == Down || len(c.urgent) >= most) {
+				continue
+			}
+			c.urgent = append(c.urgent, f)
+			f.held++
+			if c != l.ordinary {
+				c.nudge()
+			}
+		}
+	}
+}
+
+func (s *Stream) writeError() error {
+	switch {
+	case s.closed, s.send.ended && s.err == nil:
+		return s.fault("write", net.ErrClosed)
+	case s.err != nil:
+		return s.fault("write", s.err)
+	case s.stopped:
+		return s.fault("write", ErrStopped)
+	}
+	return nil
+}
+
+// Read reads what has arrived, or waits.
+func (s *Stream) Read(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	for {
+		if s.readable.passed() {
+			return 0, s.fault("read", os.ErrDeadlineExceeded)
+		}
+		if n := s.readUnread(p); n > 0 || len(p) == 0 {
+			return n, nil
+		}
+		if err := s.fetch(); err != nil {
+			return 0, err
+		}
+		if len(s.unread) > 0 {
+			continue
+		}
+		select {
+		case <-s.data:
+		case <-s.readable.wait():
+		}
+	}
+}
+
+func (s *Stream) readUnread(p []byte) int {
+	n, pieces := 0, 0
+	for n < len(p) && pieces < len(s.unread) {
+		u := &s.unread[pieces]
+		m := copy(p[n:], u.b)
+		u.b = u.b[m:]
+		if n += m; len(u.b) > 0 {
+			break
+		}
+		pieces++
+	}
+	if n == 0 {
+		return 0
+	}
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	for _, u := range s.unread[:pieces] {
+		u.slab.release()
+	}
+	left := copy(s.unread, s.unread[pieces:])
+	clear(s.unread[left:])
+	s.unread = s.unread[:left]
+	s.consumed(n)
+	return n
+}
+
+// fetch takes over what has arrived.
+func (s *Stream) fetch() error {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	if s.closed {
+		return s.fault("read", net.ErrClosed)
+	}
+	s.unread, s.recv.ready = s.recv.ready, s.unread[:0]
+	if len(s.unread) > 0 {
+		return nil
+	}
+	if err := s.readError(); err != nil {
+		if err == io.EOF {
+			return err
+		}
+		return s.fault("read", err)
+	}
+	return nil
+}
+
+// readError is what reading ends with once nothing is left to be read.
+func (s *Stream) readError() error {
+	switch {
+	case s.recv.ended:
+		return io.EOF
+	case s.err != nil:
+		return s.err
+	case s.closed:
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// consumed notes that the reader has taken n bytes, and lets the peer send more
+// when that is worth telling.
+func (s *Stream) consumed(n int) {
+	l := s.link
+	tell := s.recv.read(n)
+	if s.class == Bulk && tell {
+		s.grow(time.Now())
+	}
+	if !tell || s.recv.ended || s.err != nil || s.closed {
+		return
+	}
+	l.owe(s)
+	l.ackNow = true
+	l.ordinary.kick(true)
+}
+
+// grow doubles the window of a stream whose reader takes more than half of it in
+// a round trip: then the window is what holds the stream up.
+func (s *Stream) grow(now time.Time) {
+	c := s.link.bulk
+	if c == nil || int(s.recv.window) >= s.link.cfg.MaxBulkWindow {
+		return
+	}
+	took := s.recv.taken - s.grownFrom
+	if now.Sub(s.grown) < max(c.rtt.mean, time.Millisecond) {
+		if took > s.recv.window/2 {
+			s.recv.window = min(2*s.recv.window, uint64(s.link.cfg.MaxBulkWindow))
+			s.grown, s.grownFrom = now, s.recv.taken
+		}
+		return
+	}
+	if took > s.recv.window/2 && now.Sub(s.grown) < 2*max(c.rtt.mean, time.Millisecond) {
+		s.recv.window = min(2*s.recv.window, uint64(s.link.cfg.MaxBulkWindow))
+	}
+	s.grown, s.grownFrom = now, s.recv.taken
+}
 
 // Handle replaces Read: from now on data is called with what arrives, in order
 // and one call at a time, where the carrier is read, so without waking another
@@ -42,33 +346,95 @@ func (s *Stream) TryWrite(p []byte) error { return errors.ErrUnsupported }
 // stream. When nothing more comes, end is called once: with io.EOF after a clean
 // end, otherwise with what Read would return; also when this side ended the
 // stream. What arrived earlier is given before Handle returns.
-func (s *Stream) Handle(data func(p []byte) error, end func(error)) {}
+func (s *Stream) Handle(data func(p []byte) error, end func(error)) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	s.onData, s.onEnd = data, end
+	if len(s.unread) > 0 {
+		s.recv.ready = append(s.unread, s.recv.ready...)
+		s.unread = nil
+	}
+	s.pump()
+}
 
-// CloseWrite ends this side's writing: the peer reads io.EOF after the data.
-func (s *Stream) CloseWrite() error { return nil }
+// pass gives a piece that is in order to the handler where it lies.
+func (s *Stream) pass(p piece) {
+	s.recv.pass(p)
+	if len(p.b) > 0 {
+		s.pumping = true
+		s.handle(p)
+		s.pumping = false
+	} else {
+		p.slab.release()
+	}
+	s.recv.promote()
+	s.pump()
+}
 
-// Close ends both directions. What was written still goes to the peer, which
-// then reads io.EOF; what the peer writes from now on it learns is not read.
-func (s *Stream) Close() error { return nil }
+// handle calls the handler, without the link's lock.
+func (s *Stream) handle(p piece) {
+	l := s.link
+	l.mu.Unlock()
+	err := s.onData(p.b)
+	l.mu.Lock()
+	p.slab.release()
+	if err != nil {
+		s.abort(err)
+		return
+	}
+	s.consumed(len(p.b))
+}
 
-// Abort ends both directions at once; the peer gets ErrAborted with the text of
-// the cause.
-func (s *Stream) Abort(cause error) {}
+// pump gives the handler what waits for it, and its end.
+func (s *Stream) pump() {
+	if s.onData == nil || s.pumping {
+		return
+	}
+	s.pumping = true
+	defer func() { s.pumping = false }()
+	for !s.told {
+		if len(s.recv.ready) > 0 {
+			p := s.recv.ready[0]
+			left := copy(s.recv.ready, s.recv.ready[1:])
+			s.recv.ready[left] = piece{}
+			s.recv.ready = s.recv.ready[:left]
+			s.handle(p)
+			continue
+		}
+		err := s.readError()
+		if err == nil {
+			return
+		}
+		s.told = true
+		s.link.mu.Unlock()
+		s.onEnd(err)
+		s.link.mu.Lock()
+	}
+}
+
+// fault is an error as package net gives them.
+func (s *Stream) fault(op string, err error) error {
+	return &net.OpError{Op: op, Net: s.service, Addr: Addr(s.link.cfg.Peer), Err: err}
+}
 
 // LocalAddr returns an address that names this filer.
-func (s *Stream) LocalAddr() net.Addr { return Addr("") }
+func (s *Stream) LocalAddr() net.Addr { return Addr(s.link.cfg.Local) }
 
 // RemoteAddr returns an address that names the peer.
-func (s *Stream) RemoteAddr() net.Addr { return Addr("") }
+func (s *Stream) RemoteAddr() net.Addr { return Addr(s.link.cfg.Peer) }
 
 // SetDeadline sets both deadlines.
-func (s *Stream) SetDeadline(t time.Time) error { return nil }
+func (s *Stream) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
 
 // SetReadDeadline is as for every net.Conn.
-func (s *Stream) SetReadDeadline(t time.Time) error { return nil }
+func (s *Stream) SetReadDeadline(t time.Time) error { s.readable.set(t); return nil }
 
 // SetWriteDeadline is as for every net.Conn.
-func (s *Stream) SetWriteDeadline(t time.Time) error { return nil }
+func (s *Stream) SetWriteDeadline(t time.Time) error { s.writable.set(t); return nil }
 
 // An Addr names a filer where package net wants an address.
 type Addr netquorum.FilerID
@@ -77,3 +443,5 @@ type Addr netquorum.FilerID
 func (Addr) Network() string { return "netquorum" }
 
 func (a Addr) String() string { return string(a) }
+
+func (s *Stream) String() string { return fmt.Sprintf("stream %d of %s", s.id, s.service) }

@@ -1,0 +1,176 @@
+package link_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/link/linktest"
+)
+
+// loopback makes one TLS connection over TCP, without anything between.
+func loopback(t testing.TB) (a, b *tls.Conn) {
+	t.Helper()
+	server, client, err := linktest.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	from, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, err = linktest.Secure(from, to, server, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		from.Close()
+		to.Close()
+	})
+	return a, b
+}
+
+func linked(t testing.TB, bulk bool) *linktest.Pair {
+	p := linktest.NewPair(t, linktest.TCP, 0)
+	add := func(bulk bool) {
+		a, b := loopback(t)
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.B.Attach(t.Context(), b, link.Path{Kind: "tcp", Bulk: bulk})
+			done <- err
+		}()
+		if _, err := p.A.Attach(t.Context(), a, link.Path{Kind: "tcp", Bulk: bulk}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(false)
+	if bulk {
+		add(true)
+	}
+	return p
+}
+
+func percentile(d []time.Duration, p float64) time.Duration {
+	slices.Sort(d)
+	return d[int(float64(len(d)-1)*p)]
+}
+
+// BenchmarkRoundTrip is a request and its answer, 256 bytes each, with handlers
+// on both sides, beside a bare echo over TLS, in turns.
+func BenchmarkRoundTrip(b *testing.B) {
+	const size, turn = 256, 50
+	x, y := loopback(b)
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := y.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := y.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	p := linked(b, true)
+	s := p.Open(b, linktest.Echo, link.Control)
+	answered, got := make(chan struct{}, 1), 0
+	s.Handle(func(p []byte) error {
+		if got += len(p); got%size == 0 {
+			answered <- struct{}{}
+		}
+		return nil
+	}, func(error) {})
+	u := p.Open(b, linktest.Echo, link.Control)
+	buf, msg := make([]byte, size), make([]byte, size)
+	ways := []func(){
+		func() {
+			x.Write(msg)
+			io.ReadFull(x, buf)
+		},
+		func() {
+			s.Write(msg)
+			<-answered
+		},
+		func() {
+			u.Write(msg)
+			io.ReadFull(u, buf)
+		},
+	}
+	took := make([][]time.Duration, len(ways))
+	for b.Loop() {
+		for i, once := range ways {
+			once()
+			for range turn {
+				start := time.Now()
+				once()
+				took[i] = append(took[i], time.Since(start))
+			}
+		}
+	}
+	bare := percentile(took[0], 0.5)
+	b.ReportMetric(float64(bare.Nanoseconds())/1e3, "bare-us")
+	b.ReportMetric(float64(percentile(took[1], 0.5).Nanoseconds())/1e3, "handled-us")
+	b.ReportMetric(float64(percentile(took[2], 0.5).Nanoseconds())/1e3, "read-us")
+	b.ReportMetric(float64(percentile(took[1], 0.5))/float64(bare), "handled/bare")
+	b.ReportMetric(float64(percentile(took[2], 0.5))/float64(bare), "read/bare")
+}
+
+// BenchmarkBulk is 64 MiB over one TCP connection, bare and as a bulk stream, in
+// turns.
+func BenchmarkBulk(b *testing.B) {
+	const size = 64 << 20
+	x, y := loopback(b)
+	p := linked(b, true)
+	from, to := p.Streams(b, link.Bulk)
+	body := make([]byte, 256<<10)
+	send := func(w io.Writer, r io.Reader) time.Duration {
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			buf := make([]byte, 256<<10)
+			for got := 0; got < size; {
+				n, err := r.Read(buf)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				got += n
+			}
+		})
+		for range size / len(body) {
+			if _, err := w.Write(body); err != nil {
+				b.Fatal(err)
+			}
+		}
+		wg.Wait()
+		return time.Since(start)
+	}
+	var took [2]time.Duration
+	b.SetBytes(2 * size)
+	for b.Loop() {
+		took[0] += send(x, y)
+		took[1] += send(from, to)
+	}
+	mib := float64(size>>20) * float64(b.N)
+	b.ReportMetric(mib/took[0].Seconds(), "bare-MiB/s")
+	b.ReportMetric(mib/took[1].Seconds(), "link-MiB/s")
+	b.ReportMetric(took[0].Seconds()/took[1].Seconds(), "link/bare")
+}
