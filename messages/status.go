@@ -1,6 +1,8 @@
 package messages
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/netquorum/netquorum"
@@ -67,4 +69,104 @@ type Counts struct {
 }
 
 // Status returns what there is now.
-func (n *Node) Status() Status { return Status{} }
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := Status{
+		Pending: len(n.outs), SpoolOut: n.spool.out.Load(), SpoolIn: n.spool.in.Load(), Counts: n.counts,
+	}
+	clients := map[string]*ClientStatus{}
+	for _, name := range slices.Sorted(maps.Keys(n.clients)) {
+		c := n.clients[name]
+		s.Completions += len(c.kept)
+		s.Clients = append(s.Clients, ClientStatus{Client: name, Incarnation: c.incarnation.String(), Next: c.next, Pending: c.pending, Completions: len(c.kept)})
+		clients[name] = &s.Clients[len(s.Clients)-1]
+	}
+	for i := range s.Clients { // append has moved them
+		clients[s.Clients[i].Client] = &s.Clients[i]
+	}
+	for id, o := range n.outs {
+		if c := clients[id.Client]; c.Oldest.IsZero() || o.env.sent.Before(c.Oldest) {
+			c.Oldest = o.env.sent
+		}
+	}
+	for _, x := range n.ins {
+		if x.waits() {
+			s.Inbox++
+		} else {
+			s.Stored++
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.services)) {
+		sv := n.services[name]
+		running := sv.running[Control] + sv.running[Bulk]
+		s.Services = append(s.Services, ServiceStatus{Service: name, Form: sv.form(), Waiting: sv.waiting - running, Running: running})
+	}
+	for _, id := range slices.Sorted(maps.Keys(n.peers)) {
+		s.Peers = append(s.Peers, n.peers[id].status())
+	}
+	n.commits.mu.Lock()
+	s.Counts.Syncs, s.Counts.Operations = n.commits.syncs, n.commits.ops
+	if n.commits.failed != nil {
+		s.Error = n.commits.failed.Error()
+	}
+	n.commits.mu.Unlock()
+	return s
+}
+
+func (sv *service) form() string {
+	switch {
+	case sv.server != nil && sv.server.tx != nil:
+		return "transaction"
+	case sv.server != nil:
+		return "handler"
+	case len(sv.wanted)+sv.held > 0:
+		return "receive"
+	}
+	return "none"
+}
+
+func (p *peer) status() PeerStatus {
+	s := PeerStatus{Filer: p.id, Connected: p.session != nil && p.session.ready}
+	if p.err != nil {
+		s.LastError = p.err.Error()
+	}
+	for line := range p.lines {
+		for _, o := range line.outs {
+			if o.at != p.id {
+				continue
+			}
+			if o.sent {
+				s.Sent++
+			} else {
+				s.Waiting++
+			}
+		}
+	}
+	return s
+}
+
+// pendingOf describes a message in the outbox. The caller holds mu.
+func (n *Node) pendingOf(o *out) PendingMessage {
+	p := PendingMessage{
+		ID: o.env.id, To: o.env.to, Stream: o.env.stream, Priority: o.env.priority, Size: o.env.size, Sent: o.env.sent,
+		State: "waiting", At: string(o.at), Attempt: o.env.attempt,
+	}
+	s := o.line
+	switch {
+	case o.accepted:
+		p.State, p.Waiting = "accepted", "the handler of "+o.env.to.Service
+	case o.sent:
+		p.State, p.Waiting = "sent", "filer "+string(o.at)
+	case o.at == "" || o.refused || s.draining:
+		p.Waiting = "a host of " + o.env.to.Server
+	case s.parked:
+		p.Waiting = "room in the queue of " + o.env.to.Service
+	default:
+		p.Waiting = "filer " + string(o.at)
+		if peer := n.peers[o.at]; peer != nil && peer.err != nil {
+			p.Waiting = peer.err.Error()
+		}
+	}
+	return p
+}

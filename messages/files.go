@@ -1,0 +1,134 @@
+package messages
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/netquorum/netquorum"
+)
+
+// openFiles opens the directory: the file, which is made beside and renamed
+// because bolt's is not safe against a power cut while it is first made, and the
+// spool.
+func (n *Node) openFiles() error {
+	dir := n.cfg.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("messages: %w", err)
+	}
+	path := filepath.Join(dir, "messages.db")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path, n.cfg.Self); err != nil {
+			return fmt.Errorf("creating %s: %w", path, err)
+		}
+	}
+	db, err := openBolt(path)
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("%s is in use: another netquorum runs with this directory", path)
+	}
+	if err != nil {
+		return fmt.Errorf("opening %s: %w; move the directory %s away to start with an empty outbox and inbox", path, err, dir)
+	}
+	n.db = db
+	n.spool = spool{dir: filepath.Join(dir, "spool")}
+	if err := errors.Join(os.MkdirAll(n.spool.dir, 0o700), n.begin()); err != nil {
+		return errors.Join(fmt.Errorf("opening %s: %w", path, err), db.Close())
+	}
+	return nil
+}
+
+func openBolt(path string) (*bbolt.DB, error) {
+	return bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+}
+
+func create(path string, self netquorum.FilerID) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := openBolt(tmp)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketApps} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		id := newIncarnation()
+		return errors.Join(tx.Bucket(bucketMeta).Put(keyIncarnation, id[:]), tx.Bucket(bucketMeta).Put(keySelf, []byte(self)))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// begin draws the numbers of this run's sessions: they follow all earlier ones.
+func (n *Node) begin() error {
+	return n.db.Update(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		for _, name := range [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketApps} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: no bucket %s", errFormat, name)
+			}
+		}
+		if self := netquorum.FilerID(meta.Get(keySelf)); self != n.cfg.Self {
+			return fmt.Errorf("it belongs to filer %s and not to %s", self, n.cfg.Self)
+		}
+		if copy(n.incarnation[:], meta.Get(keyIncarnation)) != len(n.incarnation) {
+			return fmt.Errorf("%w: no incarnation", errFormat)
+		}
+		var runs uint64
+		if b := meta.Get(keySession); len(b) == 8 {
+			runs = binary.BigEndian.Uint64(b)
+		}
+		n.session = (runs + 1) << 32
+		return meta.Put(keySession, binary.BigEndian.AppendUint64(nil, runs+1))
+	})
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// load makes the memory's picture of the file, and removes files of the spool that
+// no record names.
+func (n *Node) load() error {
+	named := map[string]bool{}
+	err := n.db.View(func(tx *bbolt.Tx) error {
+		return errors.Join(
+			each(tx, bucketClients, func(k, v []byte) error { return n.loadClient(string(k), v) }),
+			each(tx, bucketOut, func(_, v []byte) error { return n.loadOut(v, named) }),
+			each(tx, bucketDone, func(k, v []byte) error { return n.loadDone(k, v) }),
+			each(tx, bucketIn, func(k, v []byte) error { return n.loadIn(k, v, named) }),
+		)
+	})
+	if err != nil {
+		return err
+	}
+	return n.spool.keep(named)
+}
+
+func each(tx *bbolt.Tx, bucket []byte, f func(k, v []byte) error) error {
+	return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+		if err := f(k, v); err != nil {
+			return fmt.Errorf("%s %q: %w", bucket, k, err)
+		}
+		return nil
+	})
+}
