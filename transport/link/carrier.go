@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ type Carrier struct {
 	link *Link
 	path Path
 	conn net.Conn
-	r    *bufio.Reader
+	r    reader
 	wake chan struct{} // the writing goroutine
 	done chan struct{}
 
@@ -93,7 +92,7 @@ func (c *Carrier) Err() error {
 // link may have ended then (see Done), otherwise the peer's has.
 func (l *Link) Attach(ctx context.Context, conn net.Conn, p Path) (*Carrier, error) {
 	c := &Carrier{
-		link: l, path: p, conn: conn, r: bufio.NewReaderSize(conn, maxSmall),
+		link: l, path: p, conn: conn, r: reader{r: conn},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	h, err := c.greet(ctx)
@@ -124,7 +123,7 @@ func (c *Carrier) greet(ctx context.Context) (hello, error) {
 	_, err := c.conn.Write(ours.encode())
 	var theirs hello
 	if err == nil {
-		theirs, err = readHello(c.r)
+		theirs, err = readHello(&c.r)
 	}
 	if !stop() {
 		err = context.Cause(ctx)
@@ -208,6 +207,7 @@ func closeNow(conn net.Conn) {
 // read takes what the peer sends until the carrier ends.
 func (c *Carrier) read() {
 	err := c.readFrames()
+	c.r.close()
 	if err == io.EOF {
 		err = fmt.Errorf("the peer has closed the carrier: %w", err)
 	}
@@ -222,13 +222,13 @@ func (c *Carrier) read() {
 
 func (c *Carrier) readFrames() error {
 	for {
-		h, err := readHead(c.r)
+		h, body, err := readFrame(&c.r)
 		if err != nil {
 			return err
 		}
 		switch h.kind {
 		case kindData, kindEnd:
-			err = c.readData(h)
+			err = c.link.takeData(c, h, piece{offset: h.offset, b: body, slab: c.r.slab, end: h.kind == kindEnd})
 		case kindAck:
 			err = c.link.takeAck(c, h)
 		case kindPing:
@@ -236,40 +236,19 @@ func (c *Carrier) readFrames() error {
 		case kindPong:
 			c.takePong(h.limit)
 		case kindBye:
-			var why []byte
-			if why, err = readText(c.r, h); err == nil {
-				c.link.mu.Lock()
-				c.link.end(fmt.Errorf("%w by the peer: %s", ErrClosed, why))
-				c.link.mu.Unlock()
-			}
+			c.link.mu.Lock()
+			c.link.end(fmt.Errorf("%w by the peer: %s", ErrClosed, body))
+			c.link.mu.Unlock()
 		default:
 			return fmt.Errorf("%w: a second hello", ErrProtocol)
 		}
 		if err != nil {
 			return err
 		}
-		if c.r.Buffered() == 0 {
+		if c.r.take(headSize + h.n); c.r.buffered() == 0 {
 			c.link.flush(c)
 		}
 	}
-}
-
-// readData takes a data frame: where it lies if all of it is there, otherwise
-// from the connection into memory that becomes the stream's.
-func (c *Carrier) readData(h head) error {
-	p := piece{offset: h.offset, end: h.kind == kindEnd}
-	if h.n <= c.r.Buffered() {
-		p.b, _ = c.r.Peek(h.n)
-		err := c.link.takeData(c, h, p)
-		_, _ = c.r.Discard(h.n)
-		return err
-	}
-	p.slab = newSlab(h.n)
-	p.b = p.slab.b[:h.n]
-	if _, err := io.ReadFull(c.r, p.b); err != nil {
-		return inside(err)
-	}
-	return c.link.takeData(c, h, p)
 }
 
 func (c *Carrier) takePing(number uint64) {

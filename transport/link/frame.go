@@ -1,10 +1,8 @@
 package link
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/netquorum/netquorum"
 )
@@ -49,10 +47,10 @@ const (
 	maxPayload = maxFrame - dataHead
 )
 
-// A head is a frame without the payload of a data frame.
+// A head is a frame without its payload or text.
 type head struct {
 	kind   byte
-	n      int    // bytes that follow: payload, text
+	n      int    // bytes that follow the kind
 	stream uint64 // data, end, ack
 	offset uint64 // data, end, ack
 	limit  uint64 // ack; the number of a ping or pong
@@ -86,17 +84,14 @@ func putBye(b []byte, why string) []byte {
 	return append(putHead(b, kindBye, len(why)), why...)
 }
 
-// readHead reads the next frame up to its payload or text, which the caller
-// must take from r. io.EOF is an end between frames.
-func readHead(r *bufio.Reader) (head, error) {
-	b, err := r.Peek(headSize)
+// readFrame returns the next frame: its head, and its payload or text, which is
+// to be taken from r once it was used. io.EOF is an end between frames.
+func readFrame(r *reader) (h head, body []byte, err error) {
+	b, err := r.peek(headSize)
 	if err != nil {
-		if err == io.EOF && len(b) > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		return head{}, err
+		return head{}, nil, err
 	}
-	h := head{kind: b[4], n: int(binary.BigEndian.Uint32(b)) - 1}
+	h = head{kind: b[4], n: int(binary.BigEndian.Uint32(b)) - 1}
 	fixed, most := 0, 0
 	switch h.kind {
 	case kindData, kindEnd:
@@ -110,17 +105,13 @@ func readHead(r *bufio.Reader) (head, error) {
 	case kindHello:
 		most = maxHello
 	default:
-		return head{}, fmt.Errorf("%w: a frame of unknown kind %d", ErrProtocol, h.kind)
+		return head{}, nil, fmt.Errorf("%w: a frame of unknown kind %d", ErrProtocol, h.kind)
 	}
 	if h.n < fixed || h.n > most {
-		return head{}, fmt.Errorf("%w: a frame of kind %d has %d bytes", ErrProtocol, h.kind, h.n)
+		return head{}, nil, fmt.Errorf("%w: a frame of kind %d has %d bytes", ErrProtocol, h.kind, h.n)
 	}
-	h.n -= fixed
-	if b, err = r.Peek(headSize + fixed); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return head{}, err
+	if b, err = r.peek(headSize + h.n); err != nil {
+		return head{}, nil, err
 	}
 	b = b[headSize:]
 	switch h.kind {
@@ -131,30 +122,12 @@ func readHead(r *bufio.Reader) (head, error) {
 		h.stream, h.offset = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 		// Offsets are sums elsewhere: they must not come round.
 		if h.offset > 1<<62 || h.limit > 1<<62 {
-			return head{}, fmt.Errorf("%w: offset %d", ErrProtocol, max(h.offset, h.limit))
+			return head{}, nil, fmt.Errorf("%w: offset %d", ErrProtocol, max(h.offset, h.limit))
 		}
 	case kindPing, kindPong:
 		h.limit = binary.BigEndian.Uint64(b)
 	}
-	_, err = r.Discard(headSize + fixed)
-	return h, err
-}
-
-// readText reads what follows the head of a short frame.
-func readText(r io.Reader, h head) ([]byte, error) {
-	b := make([]byte, h.n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, inside(err)
-	}
-	return b, nil
-}
-
-// inside is an error of reading what must follow.
-func inside(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return h, b[fixed:], nil
 }
 
 // A hello is what a side says of its link when a carrier begins.
@@ -172,18 +145,15 @@ func (h hello) encode() []byte {
 	return append(b, h.filer...)
 }
 
-func readHello(r *bufio.Reader) (hello, error) {
-	head, err := readHead(r)
+func readHello(r *reader) (hello, error) {
+	head, b, err := readFrame(r)
 	if err != nil {
 		return hello{}, err
 	}
 	if head.kind != kindHello {
 		return hello{}, fmt.Errorf("%w: a frame of kind %d instead of a hello", ErrProtocol, head.kind)
 	}
-	b, err := readText(r, head)
-	if err != nil {
-		return hello{}, err
-	}
+	r.take(headSize + head.n)
 	if len(b) < 2+16 {
 		return hello{}, fmt.Errorf("%w: a hello of %d bytes", ErrProtocol, len(b))
 	}

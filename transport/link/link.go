@@ -139,14 +139,12 @@ func (l *Link) takeData(c *Carrier, h head, p piece) error {
 	c.received += uint64(dataHead + len(p.b))
 	s := l.streams[h.stream]
 	if s == nil { // it is over here: the peer has missed the last acknowledgement
-		p.slab.release()
 		if len(c.out) < maxSmall && c.err == nil {
 			c.out = putAck(c.out, h.stream, p.after(), p.after())
 		}
 		return nil
 	}
 	if h.offset+uint64(len(p.b)) > s.recv.limit || s.recv.ended && p.after() > s.recv.arrived {
-		p.slab.release()
 		return fmt.Errorf("%w: stream %d has data beyond its window or end", ErrProtocol, h.stream)
 	}
 	ok, duplicate := s.recv.accept(&p)
@@ -154,7 +152,6 @@ func (l *Link) takeData(c *Carrier, h head, p piece) error {
 	l.owe(s)
 	switch {
 	case !ok:
-		p.slab.release()
 	case s.closed:
 		s.recv.add(p)
 		s.discard()

@@ -56,16 +56,14 @@ func (r *receiver) pass(p piece) {
 	r.ended = r.ended || p.end
 }
 
-// add keeps an accepted piece. It takes over p.slab; b is copied when there is
-// none.
+// add keeps an accepted piece, which lies in p.slab.
 func (r *receiver) add(p piece) {
 	if p.offset == r.arrived {
-		r.queue(p)
+		r.queue(p, kept)
 		r.promote()
 		return
 	}
 	if len(r.early) >= maxEarly {
-		p.slab.release()
 		return
 	}
 	i, found := slices.BinarySearchFunc(r.early, p.offset, func(e piece, at uint64) int {
@@ -78,14 +76,21 @@ func (r *receiver) add(p piece) {
 		return 0
 	})
 	if found && r.early[i].after() >= p.after() {
-		p.slab.release()
 		return
 	}
-	r.early = slices.Insert(r.early, i, owned(p))
+	r.early = slices.Insert(r.early, i, kept(p))
 }
 
-func owned(p piece) piece {
-	if p.slab == nil && len(p.b) > 0 {
+// kept returns the piece to be kept: a large one where it lies, a small one
+// copied, so that it does not keep a large slab from being used again.
+func kept(p piece) piece {
+	const large = maxFrame / 2
+	switch {
+	case len(p.b) == 0:
+		p.slab = nil
+	case p.slab != nil && len(p.b) >= large:
+		p.slab.hold()
+	default:
 		p.slab = newSlab(len(p.b))
 		p.slab.used = copy(p.slab.b, p.b)
 		p.b = p.slab.b[:p.slab.used]
@@ -95,10 +100,9 @@ func owned(p piece) piece {
 
 // queue appends a piece that is in order. Small ones share memory: otherwise a
 // window of single bytes would be many windows of memory.
-func (r *receiver) queue(p piece) {
+func (r *receiver) queue(p piece, keep func(piece) piece) {
 	r.pass(p)
 	if len(p.b) == 0 {
-		p.slab.release()
 		return
 	}
 	if n := len(r.ready); n > 0 && len(p.b) <= 2<<10 {
@@ -106,11 +110,10 @@ func (r *receiver) queue(p piece) {
 			copy(t.slab.b[t.slab.used:], p.b)
 			t.slab.used += len(p.b)
 			t.b = t.slab.b[t.slab.used-len(t.b)-len(p.b) : t.slab.used]
-			p.slab.release()
 			return
 		}
 	}
-	r.ready = append(r.ready, owned(p))
+	r.ready = append(r.ready, keep(p))
 }
 
 // promote moves what waited for its turn.
@@ -119,10 +122,9 @@ func (r *receiver) promote() {
 		p := r.early[0]
 		r.early = slices.Delete(r.early, 0, 1)
 		if ok, _ := r.accept(&p); ok {
-			r.queue(p)
-		} else {
-			p.slab.release()
+			r.queue(p, func(p piece) piece { p.slab.hold(); return p })
 		}
+		p.slab.release()
 	}
 }
 

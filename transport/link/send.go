@@ -89,7 +89,7 @@ func (q *sender) write(p []byte) {
 // stream.
 func (q *sender) add(kind byte, n int) *frame {
 	size := dataHead + n
-	if q.tail != nil && len(q.tail.b)-q.tail.used < size && q.tail.refs == 1 {
+	if q.tail != nil && len(q.tail.b)-q.tail.used < size && q.tail.alone() {
 		q.tail.used = 0 // all its frames are acknowledged
 	}
 	if q.tail == nil || len(q.tail.b)-q.tail.used < size {
@@ -103,7 +103,7 @@ func (q *sender) add(kind byte, n int) *frame {
 	s := q.tail
 	f := &frame{slab: s, b: s.b[s.used : s.used+size : len(s.b)]}
 	s.used += size
-	s.refs++
+	s.hold()
 	q.push(f, kind, n)
 	return f
 }

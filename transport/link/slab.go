@@ -1,13 +1,15 @@
 package link
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// A slab is memory for frames. It goes back when nothing refers to it; the
-// count is guarded by the link's lock.
+// A slab is memory for frames. It goes back when nobody holds it.
 type slab struct {
 	b    []byte
 	used int // bytes taken, of a slab that is filled bit by bit
-	refs int
+	refs atomic.Int32
 	pool *sync.Pool
 }
 
@@ -19,8 +21,7 @@ func slabs(size int) *sync.Pool {
 
 var slabPools = [...]*sync.Pool{slabs(2 << 10), slabs(maxSmall), slabs(maxFrame)}
 
-// newSlab returns a slab of at least n bytes, at most maxFrame, with one
-// reference.
+// newSlab returns a slab of at least n bytes, at most maxFrame, held once.
 func newSlab(n int) *slab {
 	i := 0
 	switch {
@@ -30,15 +31,18 @@ func newSlab(n int) *slab {
 		i = 1
 	}
 	s := slabPools[i].Get().(*slab)
-	s.used, s.refs = 0, 1
+	s.used = 0
+	s.refs.Store(1)
 	return s
 }
 
+func (s *slab) hold() { s.refs.Add(1) }
+
 func (s *slab) release() {
-	if s == nil {
-		return
-	}
-	if s.refs--; s.refs == 0 {
+	if s != nil && s.refs.Add(-1) == 0 {
 		s.pool.Put(s)
 	}
 }
+
+// alone reports whether the asker's hold is the only one.
+func (s *slab) alone() bool { return s.refs.Load() == 1 }

@@ -362,12 +362,11 @@ func (s *Stream) Handle(data func(p []byte) error, end func(error)) {
 // pass gives a piece that is in order to the handler where it lies.
 func (s *Stream) pass(p piece) {
 	s.recv.pass(p)
+	p.slab = nil // which is the reader's
 	if len(p.b) > 0 {
 		s.pumping = true
 		s.handle(p)
 		s.pumping = false
-	} else {
-		p.slab.release()
 	}
 	s.recv.promote()
 	s.pump()
