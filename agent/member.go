@@ -19,6 +19,7 @@ import (
 	"github.com/netquorum/netquorum/failover"
 	"github.com/netquorum/netquorum/fsm"
 	"github.com/netquorum/netquorum/netapply"
+	"github.com/netquorum/netquorum/partner"
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/store/bootcache"
 	"github.com/netquorum/netquorum/transport"
@@ -47,6 +48,7 @@ type member struct {
 	found    func(netquorum.Key) bool // hosted here before the daemon was restarted
 	features []api.Feature
 	keys     keys
+	partners *partner.Manager
 
 	endpoint *transport.Endpoint
 	client   *http.Client
@@ -60,6 +62,7 @@ type member struct {
 	views    views
 	quorum   *quorum
 	seen     sightings
+	messages messaging
 	guests   struct {
 		sync.Mutex
 		last map[netquorum.FilerID]time.Time // when each filer last belonged
@@ -109,9 +112,11 @@ func (a *Agent) openMember(ring *transport.Keyring, boot bootcache.Boot, found f
 	m.keeper = bootcache.NewKeeper(a.cache, m.store, identity.Cluster, m.id, m.name)
 	m.lead = newLeader(raftLog{m.store}, m.name, a.cfg.lease(), a.cfg.margin(), a.cfg.Heartbeat/2, a.cfg.Now, newRequestID, m.log)
 	m.lead.reported = m.seen.note
+	m.partners = m.newPartners(identity)
 	m.lead.handOver, m.lead.instant = m.store.HandOver, a.cfg.Instant
 	m.step = m.stepper()
 	m.quorum = newQuorum(func() bool { return m.store.Status().Leader != "" }, a.cfg.Heartbeat, a.cfg.Now)
+	m.openMessages()
 	return m, nil
 }
 
@@ -144,13 +149,15 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.renewIdentity(ctx) })
 	g.Go(func() error { return m.tendKeys(ctx) })
 	g.Go(func() error { return m.keepAuthority(ctx) })
+	g.Go(func() error { return m.tendPartners(ctx) })
 	g.Go(func() error { return m.quorum.Run(ctx) })
 	g.Go(func() error { return m.dismiss(ctx) })
+	g.Go(func() error { return m.runMessages(ctx) })
 	return g.Wait()
 }
 
 // Close ends what openMember began, after Run.
-func (m *member) Close() error { return m.store.Close() }
+func (m *member) Close() error { return errors.Join(m.closeMessages(), m.store.Close()) }
 
 func (m *member) handler() http.Handler {
 	mux := http.NewServeMux()

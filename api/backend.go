@@ -16,6 +16,7 @@ type Backend interface {
 	StatisticsBackend
 	PresenceBackend
 	SecurityBackend
+	PartnerBackend
 	// Init forms a cluster of this filer alone. ErrConfigured when the filer
 	// is in a cluster already.
 	Init(ctx context.Context, r InitRequest) (MemberResult, error)

@@ -106,3 +106,8 @@ func (e *Endpoint) DialStranger(ctx context.Context, address string, s Service) 
 	}
 	return conn, nil
 }
+
+// DialPartner is DialStranger for other clusters.
+func (e *Endpoint) DialPartner(ctx context.Context, address string) (*tls.Conn, error) {
+	return e.DialStranger(ctx, address, ServicePartner)
+}

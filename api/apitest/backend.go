@@ -43,6 +43,7 @@ type Backend struct {
 	rollout    *api.Rollout
 	authority  api.Authority
 	removed    []api.RemoveRequest
+	partners   partners
 	// Steered are the requests that SteerRollout was given.
 	Steered []api.RolloutRequest
 }

@@ -1,0 +1,345 @@
+package partner
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/transport/link"
+)
+
+var (
+	// ErrUnknown means that there is no partner of the name.
+	ErrUnknown = errors.New("there is no such partner")
+	// ErrNoSecret means that no secret is in use with the partner.
+	ErrNoSecret = errors.New("no secret is in use with the partner; make one with `netquorum partner secret add`, or use one that was added")
+	// ErrNoEndpoint means that the partner is not called, and has not called.
+	ErrNoEndpoint = errors.New("the Partner document has no endpoints, and the partner has no link to this filer")
+	// ErrNotServed means that no process of the partner accepts the service.
+	ErrNotServed = errors.New("nobody at the partner accepts streams of the service")
+)
+
+// How links to other clusters differ from those within one: round trips are
+// longer, and a mirror would rather wait than begin again.
+const (
+	ping      = 200 * time.Millisecond
+	suspect   = 200 * time.Millisecond
+	giveUp    = 10 * time.Second
+	patience  = time.Minute
+	maxWindow = 16 << 20 // 1 Gbit/s over 120 ms
+)
+
+// A Known is what this cluster knows of a partner.
+type Known struct {
+	Name      string
+	Endpoints []string
+	Use       Shared // to call with; the zero Shared when there is none
+}
+
+// A Book has the partners and their secrets, as they are now.
+type Book interface {
+	Partner(name string) (Known, bool)
+	Secret(id string) (Shared, bool)
+}
+
+// A Config is what a Manager needs.
+type Config struct {
+	Cluster string // this cluster's id
+	Filer   netquorum.FilerID
+	Book    Book
+	// Dial connects to transport.ServicePartner at an address.
+	Dial func(ctx context.Context, address string) (*tls.Conn, error)
+	Log  *slog.Logger
+}
+
+// A Manager holds the links of one process to processes of other clusters.
+type Manager struct {
+	cfg      Config
+	own      offer
+	services services
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when a link comes or goes
+	links   map[process]*peering
+	keepers map[string]*keeper
+}
+
+// A process is the other end of a link.
+type process struct {
+	partner     string // in lower case
+	filer       netquorum.FilerID
+	incarnation [16]byte
+}
+
+// A peering is the link to one process of a partner.
+type peering struct {
+	process
+	partner  string
+	link     *link.Link
+	carriers map[*link.Carrier]string // with the ids of the secrets that proved them; under Manager.mu
+}
+
+// NewManager returns a manager without links.
+func NewManager(cfg Config) *Manager {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{
+		cfg: cfg, own: offer{cluster: cfg.Cluster, filer: cfg.Filer},
+		changed: make(chan struct{}), links: map[process]*peering{}, keepers: map[string]*keeper{},
+	}
+	_, _ = rand.Read(m.own.incarnation[:]) // crypto/rand does not fail
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m
+}
+
+// Close ends all links and waits for what the manager started.
+func (m *Manager) Close() {
+	m.cancel()
+	m.wait.Wait()
+	for _, g := range m.all("") {
+		_ = g.link.Close()
+	}
+}
+
+// Answer is the transport.Proof of ServicePartner.
+func (m *Manager) Answer(conn *tls.Conn) (func(net.Conn), error) {
+	p, err := answer(conn, m.own, m.cfg.Book.Secret)
+	if err != nil {
+		return nil, err
+	}
+	return func(net.Conn) {
+		ctx, cancel := context.WithTimeout(m.ctx, giveUp)
+		defer cancel()
+		if _, err := m.attach(ctx, conn, p, 0); err != nil {
+			m.cfg.Log.Debug("a partner's connection was not used", "partner", p.secret.Partner, "error", err)
+		}
+	}, nil
+}
+
+// attach makes a proven connection a carrier of the link to its process.
+func (m *Manager) attach(ctx context.Context, conn *tls.Conn, p peer, rank int) (*link.Carrier, error) {
+	g, err := m.peering(p)
+	if err != nil {
+		conn.NetConn().Close()
+		return nil, err
+	}
+	path := link.Path{Kind: "tcp", Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr()), Rank: rank}
+	c, err := g.link.Attach(ctx, conn, path)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	g.carriers[c] = p.secret.ID
+	m.mu.Unlock()
+	m.cfg.Log.Info("connected with a partner", "partner", g.partner, "filer", p.filer, "remote", path.Remote, "secret", p.secret.ID)
+	if !m.start(func() {
+		<-c.Done()
+		m.mu.Lock()
+		delete(g.carriers, c)
+		m.mu.Unlock()
+	}) {
+		return nil, net.ErrClosed
+	}
+	m.poke()
+	if _, ok := m.cfg.Book.Secret(p.secret.ID); !ok { // removed after it proved the connection
+		m.Recheck()
+	}
+	return c, nil
+}
+
+// peering returns the link to the process, or a new one.
+func (m *Manager) peering(p peer) (*peering, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return nil, net.ErrClosed
+	}
+	at := process{strings.ToLower(p.secret.Partner), p.filer, p.incarnation}
+	if g := m.links[at]; g != nil {
+		select {
+		case <-g.link.Done():
+		default:
+			return g, nil
+		}
+	}
+	g := &peering{process: at, partner: p.secret.Partner, carriers: map[*link.Carrier]string{}}
+	g.link = link.New(link.Config{
+		Local: m.cfg.Filer, Peer: p.filer, Log: m.cfg.Log,
+		Ping: ping, Suspect: suspect, GiveUp: giveUp, Patience: patience, MaxBulkWindow: maxWindow,
+		Accept: func(offered []string, _ link.Class) (string, func(*link.Stream)) {
+			for _, name := range offered {
+				if m.services.offered(name, g.partner) {
+					return name, func(s *link.Stream) {
+						m.services.take(name, &Stream{Stream: s, Partner: g.partner, release: func() {}})
+					}
+				}
+			}
+			return "", nil
+		},
+	})
+	m.links[at] = g
+	m.wait.Go(func() {
+		<-g.link.Done()
+		_ = g.link.Close()
+		m.mu.Lock()
+		if m.links[at] == g {
+			delete(m.links, at)
+		}
+		m.mu.Unlock()
+		m.cfg.Log.Info("the link with a partner has ended", "partner", g.partner, "filer", g.filer, "error", g.link.Err())
+		m.poke()
+	})
+	context.AfterFunc(m.ctx, func() { g.link.End(nil) })
+	return g, nil
+}
+
+// all returns the links with a partner; with every one for an empty name.
+func (m *Manager) all(partner string) []*peering {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*peering
+	for _, g := range m.links {
+		if partner == "" || strings.EqualFold(g.partner, partner) {
+			out = append(out, g)
+		}
+	}
+	slices.SortFunc(out, func(a, b *peering) int { return strings.Compare(string(a.filer), string(b.filer)) })
+	return out
+}
+
+// start runs f in a goroutine that Close waits for, unless it has begun.
+func (m *Manager) start(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return false
+	}
+	m.wait.Go(f)
+	return true
+}
+
+// poke wakes who waits for a link.
+func (m *Manager) poke() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// Accept waits for a stream of the service, from the partner or from any.
+func (m *Manager) Accept(ctx context.Context, service, partner string) (*Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	return m.services.Accept(ctx, service, partner)
+}
+
+// again is how often an Open tries processes that did not accept the service.
+const again = 500 * time.Millisecond
+
+// Open opens a stream of a service that some process of the partner accepts. It
+// waits for the partner to be within reach, and for the service, until ctx ends;
+// the error then says what was wrong last.
+func (m *Manager) Open(ctx context.Context, partner, service string) (*Stream, error) {
+	k, err := m.keep(partner)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		m.mu.Lock()
+		changed := m.changed
+		m.mu.Unlock()
+		var last error
+		for _, g := range m.all(partner) {
+			s, err := g.link.Open(ctx, service, link.Bulk)
+			if err == nil {
+				return &Stream{Stream: s, Partner: k.name, release: k.release}, nil
+			}
+			last = err
+			if errors.Is(err, link.ErrNotServed) {
+				last = fmt.Errorf("%w: %s", ErrNotServed, service)
+			}
+		}
+		if last == nil {
+			last = k.trouble()
+		}
+		select {
+		case <-ctx.Done():
+			k.release()
+			return nil, fmt.Errorf("partner %s: %w (%w)", k.name, last, ctx.Err())
+		case <-m.ctx.Done():
+			k.release()
+			return nil, net.ErrClosed
+		case <-changed:
+		case <-time.After(again):
+		}
+	}
+}
+
+// Recheck looks at the book again: carriers that were proved by a secret that is
+// gone are cut, and partners are called where and by what they should be now.
+// Call it after every change of partners or secrets.
+func (m *Manager) Recheck() {
+	var cut []*link.Carrier
+	m.mu.Lock()
+	for _, g := range m.links {
+		for c, id := range g.carriers {
+			if s, ok := m.cfg.Book.Secret(id); !ok || !strings.EqualFold(s.Partner, g.partner) {
+				cut = append(cut, c)
+			}
+		}
+	}
+	keepers := make([]*keeper, 0, len(m.keepers))
+	for _, k := range m.keepers {
+		keepers = append(keepers, k)
+	}
+	m.mu.Unlock()
+	for _, c := range cut {
+		m.cfg.Log.Info("a partner's connection is cut: its secret was removed", "remote", c.Path().Remote)
+		_ = c.Close()
+	}
+	for _, g := range m.all("") {
+		if _, ok := m.cfg.Book.Partner(g.partner); !ok {
+			g.link.End(ErrUnknown)
+		}
+	}
+	for _, k := range keepers {
+		k.wake()
+	}
+}
+
+// A LinkStatus is how the link to one process of a partner does.
+type LinkStatus struct {
+	Partner string
+	Filer   netquorum.FilerID
+	link.Status
+}
+
+// Links returns the links with all partners.
+func (m *Manager) Links() []LinkStatus {
+	var out []LinkStatus
+	for _, g := range m.all("") {
+		out = append(out, LinkStatus{g.partner, g.filer, g.link.Status()})
+	}
+	return out
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	p, _ := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
