@@ -47,7 +47,7 @@ func NewClient(socket string) *Client {
 	}
 	return &Client{
 		socket: socket,
-		calls:  &calls.Client{Dial: func(ctx context.Context) (net.Conn, error) { return dialCalls(ctx, socket) }},
+		calls:  &calls.Client{Peer: "the daemon", Dial: func(ctx context.Context) (net.Conn, error) { return dialCalls(ctx, socket) }},
 		http:   &http.Client{Transport: t},
 	}
 }
@@ -201,7 +201,7 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, in
 			return tooLarge(maxApply)
 		}
 	}
-	r := calls.Request{Method: method, Target: withQuery(path, q), ContentType: kind, Body: body}
+	r := calls.Request{Program: program, Method: method, Target: withQuery(path, q), ContentType: kind, Body: body}
 	r.Timeout, _ = timeLeft(ctx)
 	a, err := c.calls.Call(ctx, r)
 	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.Is(err, calls.ErrNotSent) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/netquorum/netquorum/calls"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A client that asks often turns its connection into one of package calls, which
@@ -17,6 +18,15 @@ const (
 	pathCalls     = "/v1/calls"
 	callsProtocol = "netquorum-calls/1"
 )
+
+// program is what the API is called among the programs of package calls.
+const program = "api"
+
+// calls is the API for connections of many requests, where requests enter the
+// cluster.
+func (s *Server) calls() *calls.Server {
+	return &calls.Server{Programs: []calls.Program{{Name: program, Handler: s.mux}}, NewTrace: trace.New, Log: s.log}
+}
 
 // upgrade answers GET /v1/calls by giving the connection over to package calls.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +43,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	defer s.upgraded.Done()
 	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", callsProtocol)
 	if err == nil {
-		err = calls.Serve(s.closing, r.Context(), conn, buffered.Reader, s.mux, s.log)
+		err = s.calls().Serve(s.closing, r.Context(), conn, buffered.Reader)
 	}
 	if err != nil {
 		s.log.Debug("a connection of many requests broke", "actor", actorOf(r), "error", err)
@@ -48,31 +58,45 @@ func dialCalls(ctx context.Context, socket string) (net.Conn, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err = upgradeConn(conn)
+	upgraded, err := upgradeConn(conn)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ignoreNetClosed(conn.Close()))
 	}
-	return conn, nil
+	return upgraded, nil
 }
 
-// upgradeConn asks for the upgrade. The server sends nothing of its own accord
-// after its answer, so that nothing is lost with the buffer.
-func upgradeConn(conn net.Conn) error {
+// upgradeConn asks for the upgrade.
+func upgradeConn(conn net.Conn) (net.Conn, error) {
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: netquorum\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", pathCalls, callsProtocol); err != nil {
-		return err
+		return nil, err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	buffered := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(buffered, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		resp.Body.Close()
-		return &notUpgradedError{resp.Status}
+		return nil, &notUpgradedError{resp.Status}
 	}
-	return nil
+	return &upgradedConn{conn, buffered}, nil
+}
+
+// An upgradedConn reads first what arrived together with the answer to the
+// upgrade: the server speaks first.
+type upgradedConn struct {
+	net.Conn
+	buffered *bufio.Reader
+}
+
+func (c *upgradedConn) Read(p []byte) (int, error) {
+	if c.buffered.Buffered() > 0 {
+		return c.buffered.Read(p)
+	}
+	return c.Conn.Read(p)
 }
 
 // notUpgradedError is the answer of something that is no daemon of this version.

@@ -1,7 +1,6 @@
 package calls
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -32,8 +31,14 @@ type peer struct {
 	accepts atomic.Int64
 }
 
-func start(t testing.TB, h http.HandlerFunc) *peer {
+func start(t testing.TB, h http.HandlerFunc, more ...Program) *peer {
 	t.Helper()
+	return serve(t, &Server{Programs: append([]Program{{Name: "", Handler: h}}, more...)})
+}
+
+func serve(t testing.TB, s *Server) *peer {
+	t.Helper()
+	s.Log = slog.New(slog.DiscardHandler)
 	p := &peer{socket: filepath.Join(t.TempDir(), "s")}
 	l, err := net.Listen("unix", p.socket)
 	if err != nil {
@@ -50,7 +55,7 @@ func start(t testing.TB, h http.HandlerFunc) *peer {
 			}
 			p.accepts.Add(1)
 			p.served.Go(func() {
-				err := Serve(ctx, base, conn, nil, h, slog.New(slog.DiscardHandler))
+				err := s.Serve(ctx, base, conn, nil)
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				p.errs = append(p.errs, err)
@@ -71,7 +76,7 @@ func (p *peer) client(t testing.TB) *Client {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", p.socket)
 	}}
-	t.Cleanup(c.CloseIdleConnections)
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -88,8 +93,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestAHandlerSeesWhatACallerSends(t *testing.T) {
-	p := start(t, echo)
-	h := &http.Client{Transport: p.client(t)}
+	c := start(t, echo).client(t)
 	for _, test := range []struct {
 		method, target, contentType, accept, body, want string
 		status                                          int
@@ -98,20 +102,9 @@ func TestAHandlerSeesWhatACallerSends(t *testing.T) {
 		{"POST", "/v1/b", "kind", "text", "hello", "POST /v1/b text hello", 200},
 		{"PUT", "/c%20d?status", "", "", strings.Repeat("long ", 100_000), "PUT /c d  " + strings.Repeat("long ", 100_000), http.StatusTeapot},
 	} {
-		req, err := http.NewRequest(test.method, "http://peer"+test.target, strings.NewReader(test.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", test.contentType)
-		req.Header.Set("Accept", test.accept)
-		resp, err := h.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || string(body) != test.want || resp.StatusCode != test.status || resp.Header.Get("Content-Type") != "text/"+test.contentType {
-			t.Errorf("%s %s: %s, %q, %.80q, %v", test.method, test.target, resp.Status, resp.Header.Get("Content-Type"), body, err)
+		a, err := c.Call(t.Context(), Request{Method: test.method, Target: test.target, ContentType: test.contentType, Accept: test.accept, Body: []byte(test.body)})
+		if err != nil || string(a.Body) != test.want || a.Status != test.status || a.ContentType != "text/"+test.contentType || a.Version != 1 {
+			t.Errorf("%s %s: %d, %q, %.80q, %v", test.method, test.target, a.Status, a.ContentType, a.Body, err)
 		}
 	}
 }
@@ -271,7 +264,7 @@ func TestACutConnectionEndsItsCallsAndTheNextMakesANewOne(t *testing.T) {
 		done <- err
 	}()
 	<-begun
-	c.current().conn.Close()
+	c.link.conn.Close()
 	if err := <-done; err == nil || errors.Is(err, ErrNotSent) {
 		t.Errorf("%v, want an error that leaves open whether the request had an effect", err)
 	}
@@ -289,7 +282,7 @@ func TestWhatCannotBeSentSaysSo(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"its context has ended": func() error { _, err := c.Call(over, Request{Method: "GET", Target: "/"}); return err },
 		"a body that is too long": func() error {
-			_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/", Body: make([]byte, MaxBody+1)})
+			_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/", Body: make([]byte, DefaultMaxBody+1)})
 			return err
 		},
 		"a target that is too long": func() error {
@@ -308,7 +301,7 @@ func TestWhatCannotBeSentSaysSo(t *testing.T) {
 }
 
 func TestAnAnswerThatIsTooLongIsAnError(t *testing.T) {
-	p := start(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, MaxBody+1)) })
+	p := start(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, DefaultMaxBody+1)) })
 	if a, err := p.client(t).Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil || a.Status != 500 {
 		t.Errorf("%d, %v", a.Status, err)
 	}
@@ -327,32 +320,38 @@ func TestAPeerThatDoesNotReadHoldsUpItsCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	one := Request{Method: "GET", Target: "/"}
+	one := sent{Request{Method: "GET", Target: "/"}, 0, 1}
 	conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
-	sent := 0
-	for ; err == nil && sent < 200_000; sent++ {
-		_, err = conn.Write(appendFrame(nil, kindRequest, uint32(sent), one.append))
+	n := 0
+	for ; err == nil && n < 200_000; n++ {
+		_, err = conn.Write(appendFrame(nil, kindRequest, uint32(n), one.append))
 	}
 	if err == nil || answered.Load() > maxCalls+100 {
-		t.Errorf("%d requests were taken and %d answered for a peer that does not read", sent, answered.Load())
+		t.Errorf("%d requests were taken and %d answered for a peer that does not read", n, answered.Load())
 	}
 }
 
 func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
 	p := start(t, echo)
-	good := Request{Method: "GET", Target: "/"}
+	request := func(target string) sent { return sent{Request{Method: "GET", Target: target}, 0, 1} }
+	good := request("/")
+	unknown, newer := good, good
+	unknown.program, newer.version = 1, 2
 	for name, b := range map[string][]byte{
-		"text":                       []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		"a frame without a call":     {0, 0, 0, 1, 1},
-		"a huge frame":               {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 1},
-		"an answer":                  appendFrame(nil, kindAnswer, 1, answer{status: 200}.append),
-		"an unknown kind":            appendFrame(nil, 9, 1, nil),
-		"a request without words":    appendFrame(nil, kindRequest, 1, nil),
-		"a request with a bad path":  appendFrame(nil, kindRequest, 1, Request{Method: "GET", Target: "%%"}.append),
-		"a call that is in use":      append(appendFrame(nil, kindRequest, 1, Request{Method: "GET", Target: "/wait"}.append), appendFrame(nil, kindRequest, 1, good.append)...),
-		"a frame that is cut off":    appendFrame(nil, kindRequest, 1, good.append)[:12],
-		"a large frame that is cut":  append([]byte{0, 0x10, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 100)...),
-		"a word longer than a frame": appendFrame(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
+		"text":                          []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"a frame without a call":        {0, 0, 0, 1, 1},
+		"a huge frame":                  {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 1},
+		"an answer":                     appendFrame(nil, kindAnswer, 1, Answer{Status: 200}.append),
+		"an unknown kind":               appendFrame(nil, 9, 1, nil),
+		"a request without words":       appendFrame(nil, kindRequest, 1, nil),
+		"a request with a bad path":     appendFrame(nil, kindRequest, 1, request("%%").append),
+		"a call that is in use":         append(appendFrame(nil, kindRequest, 1, request("/wait").append), appendFrame(nil, kindRequest, 1, good.append)...),
+		"a program that is not offered": appendFrame(nil, kindRequest, 1, unknown.append),
+		"a version that is not offered": appendFrame(nil, kindRequest, 1, newer.append),
+		"a hello":                       appendFrame(nil, kindHello, 0, hello{}.append),
+		"a frame that is cut off":       appendFrame(nil, kindRequest, 1, good.append)[:20],
+		"a large frame that is cut":     append([]byte{0, 0x10, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 100)...),
+		"a word longer than a frame":    appendFrame(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := p
@@ -404,34 +403,6 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
-}
-
-func FuzzServer(f *testing.F) {
-	f.Add(appendFrame(nil, kindRequest, 1, Request{"POST", "/x?y=z", "a", "b", time.Second, []byte("body")}.append))
-	f.Add(appendFrame(nil, kindCancel, 1, nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &serving{out: newOutbox(io.Discard), handler: http.HandlerFunc(echo), base: context.Background(),
-			work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{}}
-		s.read(bufio.NewReader(bytes.NewReader(b)))
-		close(s.work)
-		s.workers.Wait()
-	})
-}
-
-func FuzzAnswer(f *testing.F) {
-	f.Add(appendFrame(nil, kindAnswer, 1, answer{200, "text", []byte("body")}.append))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		fr, err := readFrame(bufio.NewReader(bytes.NewReader(b)))
-		if err != nil {
-			return
-		}
-		if a, err := parseAnswer(fr.payload); err == nil {
-			again := appendFrame(nil, fr.kind, fr.call, a.append)
-			if !bytes.HasPrefix(b, again) {
-				t.Errorf("%x became %x", b, again)
-			}
-		}
-	})
 }
 
 func BenchmarkCalls(b *testing.B) {

@@ -1,145 +1,199 @@
 package calls
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"sync"
+	"time"
+
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A Client sends requests over one connection, which it opens when it needs it.
-// It is an http.RoundTripper, for any number of callers at once. A request's body
-// is read whole before it is sent.
+// It is for any number of callers at once.
 type Client struct {
-	// Dial opens a connection at whose other end is Serve.
+	// Dial opens a connection at whose other end is a Server.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// Peer says in errors who is at the other end.
+	Peer string
+	// MaxBody bounds an answer's body; DefaultMaxBody when 0.
+	MaxBody int
 
-	dialing sync.Mutex // held while a connection is opened
 	mu      sync.Mutex
 	link    *link
+	opening *opening // the one attempt that all who wait share
+	running sync.WaitGroup
 }
 
-var _ http.RoundTripper = (*Client)(nil)
-
-// ErrNotSent is wrapped by the error of a request that certainly did not reach
-// the other side.
+// ErrNotSent is wrapped by the error of a request that certainly had no effect:
+// it did not reach the other side, or was turned away unread.
 var ErrNotSent = errors.New("not sent")
 
-// RoundTrip implements http.RoundTripper.
-func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
-	q := Request{Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Accept: r.Header.Get("Accept")}
-	if r.Body != nil {
-		var err error
-		q.Body, err = readBody(r)
-		r.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
-		}
-	}
-	a, err := c.Call(r.Context(), q)
-	if err != nil {
-		return nil, err
-	}
-	header := http.Header{}
-	if a.ContentType != "" {
-		header["Content-Type"] = []string{a.ContentType}
-	}
-	return &http.Response{
-		Status: fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status)), StatusCode: a.Status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
-		Body: io.NopCloser(bytes.NewReader(a.Body)), ContentLength: int64(len(a.Body)), Request: r,
-	}, nil
-}
-
-func readBody(r *http.Request) ([]byte, error) {
-	var b bytes.Buffer
-	if r.ContentLength > 0 && r.ContentLength <= MaxBody {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	_, err := b.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
-	return b.Bytes(), err
-}
-
-// An Answer is what came back for a request.
-type Answer struct {
-	Status      int
-	ContentType string
-	Body        []byte
-}
-
 // Call sends one request and waits for its answer. The body is not used after it
-// returns.
+// returns. The end of the connection ends the wait.
 func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if err := q.check(); err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
 	l, err := c.connect(ctx)
 	if err != nil {
-		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
+		return Answer{}, err
+	}
+	if q.Trace == 0 {
+		q.Trace = trace.From(ctx)
+	}
+	s, err := l.hello.pick(c.peer(), q)
+	if err != nil {
+		return Answer{}, err
 	}
 	call, done, err := l.begin()
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if err := l.out.add(func(b []byte) []byte { return appendFrame(b, kindRequest, call, q.append) }); err != nil {
+	if err := l.out.add(func(b []byte) []byte { return appendFrame(b, kindRequest, call, s.append) }); err != nil {
 		l.forget(call)
 		l.end(err)
 		return Answer{}, err
 	}
 	select {
 	case got := <-done:
+		got.Version = s.version
 		return got.Answer, got.err
 	case <-ctx.Done():
 	}
 	l.forget(call)
 	// Best effort: the caller leaves whether or not the other side hears of it.
-	if err := l.out.add(func(b []byte) []byte { return appendFrame(b, kindCancel, call, nil) }); err != nil {
+	if _, err := l.out.post(func(b []byte) []byte { return appendFrame(b, kindCancel, call, nil) }); err != nil {
 		l.end(err)
 	}
-	return Answer{}, ctx.Err()
+	return Answer{}, context.Cause(ctx)
 }
 
-// connect returns the connection in use, or opens one.
+// Version returns the version of a program that calls to it will have, as long as
+// the connection lasts. It is for callers whose bodies depend on it: they put it
+// into Request.Versions, so that no other is used.
+func (c *Client) Version(ctx context.Context, program string, speak Versions) (uint16, error) {
+	l, err := c.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s, err := l.hello.pick(c.peer(), Request{Program: program, Versions: speak})
+	return s.version, err
+}
+
+func (c *Client) peer() string {
+	if c.Peer == "" {
+		return "the other side"
+	}
+	return c.Peer
+}
+
+func (c *Client) maxBody() int {
+	if c.MaxBody == 0 {
+		return DefaultMaxBody
+	}
+	return c.MaxBody
+}
+
+// An opening is an attempt to make a connection.
+type opening struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	callers int
+	done    chan struct{}
+	link    *link
+	err     error
+}
+
+// connect returns the connection in use, or opens one. All who come while it is
+// being opened share the attempt and its outcome; it ends when all of them have
+// left.
 func (c *Client) connect(ctx context.Context) (*link, error) {
-	if l := c.current(); l != nil {
-		return l, nil
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, context.Cause(ctx))
 	}
-	c.dialing.Lock()
-	defer c.dialing.Unlock()
-	if l := c.current(); l != nil {
-		return l, nil
+	c.mu.Lock()
+	if c.link != nil && !c.link.ended() {
+		defer c.mu.Unlock()
+		return c.link, nil
 	}
+	o := c.opening
+	if o == nil {
+		o = &opening{done: make(chan struct{})}
+		o.ctx, o.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		c.opening = o
+		c.running.Go(func() { c.open(o) })
+	}
+	o.callers++
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-o.done:
+		err = o.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.callers--; o.callers == 0 {
+		o.cancel()
+		if c.opening == o {
+			c.opening = nil // nobody waits: whoever comes next begins anew
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return o.link, nil
+}
+
+func (c *Client) open(o *opening) {
+	l, err := c.dial(o.ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+	case c.opening != o: // all have left
+		l.end(net.ErrClosed)
+		err = net.ErrClosed
+	default:
+		c.link = l
+	}
+	if c.opening == o {
+		c.opening = nil
+	}
+	o.link, o.err = l, err
+	close(o.done)
+}
+
+// dial opens a connection and waits for the server's hello.
+func (c *Client) dial(ctx context.Context) (*link, error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn, out: newOutbox(conn), waiting: map[uint32]chan result{}}
-	go l.read()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link = l
-	return l, nil
-}
-
-func (c *Client) current() *link {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.link != nil && c.link.ended() {
-		c.link = nil
+	l := &link{conn: conn, out: newOutbox(conn), waiting: map[uint32]chan result{}, greeted: make(chan struct{})}
+	if run := receive(conn, nil, c.maxBody(), l.take, l.end); run != nil {
+		c.running.Go(run)
 	}
-	return c.link
+	ctx, cancel := context.WithTimeoutCause(ctx, helloTimeout, fmt.Errorf("%s said nothing for %v", c.peer(), helloTimeout))
+	defer cancel()
+	select {
+	case <-l.greeted:
+	case <-ctx.Done():
+		l.end(context.Cause(ctx))
+	}
+	return l, l.failure()
 }
 
-// CloseIdleConnections closes the connection if no call waits on it. Its name is
-// what http.Client asks its transport for.
+// helloTimeout bounds the wait for the first frame of a server, which answers as
+// soon as it has accepted.
+const helloTimeout = 5 * time.Second
+
+// CloseIdleConnections closes the connection if no call waits on it.
 func (c *Client) CloseIdleConnections() {
 	c.mu.Lock()
 	l := c.link
@@ -149,13 +203,40 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// A link is one connection. Its reader goroutine ends with the connection, which
+// Close ends the connection and every call that waits on it, and waits for what
+// the client runs. The client may be used again.
+func (c *Client) Close() {
+	c.mu.Lock()
+	l, o := c.link, c.opening
+	c.opening = nil
+	c.mu.Unlock()
+	if o != nil {
+		o.cancel()
+	}
+	if l != nil {
+		l.end(net.ErrClosed)
+		l.out.flushes.Wait()
+	}
+	c.running.Wait()
+}
+
+// Connected reports whether there is a connection that works, as far as is known.
+func (c *Client) Connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil && !c.link.ended()
+}
+
+// A link is one connection. What reads it ends with the connection, which
 // whoever finds it broken closes.
 type link struct {
-	conn net.Conn
-	out  *outbox
+	conn    net.Conn
+	out     *outbox
+	hello   hello         // may be read when greeted is closed
+	greeted chan struct{} // the hello came, or the connection ended
 
 	mu      sync.Mutex
+	met     bool // greeted is closed
 	next    uint32
 	waiting map[uint32]chan result
 	err     error
@@ -186,7 +267,7 @@ func (l *link) forget(call uint32) {
 	delete(l.waiting, call)
 }
 
-func (l *link) take(call uint32) chan result {
+func (l *link) claim(call uint32) chan result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	done := l.waiting[call]
@@ -194,11 +275,13 @@ func (l *link) take(call uint32) chan result {
 	return done
 }
 
-func (l *link) ended() bool {
+func (l *link) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err != nil
+	return l.err
 }
+
+func (l *link) ended() bool { return l.failure() != nil }
 
 func (l *link) idle() bool {
 	l.mu.Lock()
@@ -206,35 +289,64 @@ func (l *link) idle() bool {
 	return len(l.waiting) == 0
 }
 
-func (l *link) read() {
-	r := bufio.NewReaderSize(l.conn, 64<<10)
-	for {
-		f, err := readFrame(r)
-		if err == nil && f.kind != kindAnswer {
-			err = fmt.Errorf("%w: kind %d from a server", ErrFrame, f.kind)
+// take is called with each frame that arrives. It waits for nobody.
+func (l *link) take(f frame) error {
+	var r result
+	switch f.kind {
+	case kindHello:
+		return l.greet(f)
+	case kindAnswer:
+		var err error
+		if r.Answer, err = parseAnswer(f.payload); err != nil {
+			return err
 		}
-		var a answer
-		if err == nil {
-			a, err = parseAnswer(f.payload)
+	case kindRefused:
+		s := scanner{b: f.payload}
+		r.err = fmt.Errorf("%w: turned away: %s", ErrNotSent, s.word("why a request is refused"))
+		if s.err != nil {
+			return s.err
 		}
-		if err != nil {
-			l.end(err)
-			return
-		}
-		if done := l.take(f.call); done != nil {
-			done <- result{Answer: Answer{a.status, a.contentType, a.body}}
-		}
+	default:
+		return fmt.Errorf("%w: kind %d from a server", ErrFrame, f.kind)
 	}
+	if done := l.claim(f.call); done != nil {
+		done <- r
+	}
+	return nil
 }
+
+func (l *link) greet(f frame) error {
+	h, err := parseHello(f.payload)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.met {
+		return fmt.Errorf("%w: a second hello", ErrFrame)
+	}
+	l.hello, l.met = h, true
+	close(l.greeted)
+	return nil
+}
+
+var errClosed = fmt.Errorf("the other side has closed the connection: %w", io.EOF)
 
 // end closes the connection and tells everybody who waits.
 func (l *link) end(err error) {
+	if err == io.EOF {
+		err = errClosed
+	}
 	l.mu.Lock()
 	first := l.err == nil
 	var waiting map[uint32]chan result
 	if first {
 		l.err = err
 		waiting, l.waiting = l.waiting, map[uint32]chan result{}
+		if !l.met {
+			l.met = true
+			close(l.greeted)
+		}
 	}
 	l.mu.Unlock()
 	if !first {

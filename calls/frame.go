@@ -1,13 +1,13 @@
 package calls
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"time"
+
+	"github.com/netquorum/netquorum/trace"
 )
 
 // Kinds of frames.
@@ -15,14 +15,19 @@ const (
 	kindRequest = 1
 	kindAnswer  = 2
 	kindCancel  = 3
+	kindHello   = 4
+	kindRefused = 5
 )
 
 const (
 	frameHeader = 4 + 1 + 4
-	// MaxBody bounds a request's or an answer's body.
-	MaxBody = 32 << 20
-	// maxFrame leaves room for the words beside the body.
-	maxFrame = MaxBody + 1<<20
+	// DefaultMaxBody bounds a request's or an answer's body where its owner does
+	// not.
+	DefaultMaxBody = 32 << 20
+	// beside is room in a frame for what is not the body.
+	beside = 1 << 20
+	// firstRoom is what a frame gets before all of it is there.
+	firstRoom = 64 << 10
 )
 
 // ErrFrame is wrapped by every error about bytes that are no frame.
@@ -46,63 +51,137 @@ func appendFrame(b []byte, kind byte, call uint32, fill func([]byte) []byte) []b
 	return b
 }
 
-// readFrame reads one frame. Room for it is made as its bytes arrive, not as its
-// length promises.
-func readFrame(r *bufio.Reader) (frame, error) {
-	var header [frameHeader]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
-		return frame{}, err
-	}
-	n := int64(binary.BigEndian.Uint32(header[:])) - (frameHeader - 4)
-	if n < 0 || n > maxFrame {
-		return frame{}, fmt.Errorf("%w: it has %d bytes", ErrFrame, n)
-	}
-	f := frame{kind: header[4], call: binary.BigEndian.Uint32(header[5:])}
-	if n <= 64<<10 {
-		f.payload = make([]byte, n)
-		_, err := io.ReadFull(r, f.payload)
-		return f, cut(err)
-	}
-	payload, err := io.ReadAll(io.LimitReader(r, n))
-	if err == nil && int64(len(payload)) < n {
-		err = io.ErrUnexpectedEOF
-	}
-	f.payload = payload
-	return f, cut(err)
+// An assembler makes frames of bytes as they arrive.
+type assembler struct {
+	most int // bytes of a body
+	part []byte
+	want int // the frame under way, whole; 0 while even that is not known
 }
 
-// cut makes an end in the middle of a frame an error.
-func cut(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+// feed takes bytes, which it does not keep, and hands over each frame that they
+// complete, with a payload that nobody else has.
+func (a *assembler) feed(p []byte, take func(frame) error) error {
+	for len(p) > 0 {
+		if len(a.part) == 0 && len(p) >= frameHeader { // mostly, all of a frame is here
+			n, err := a.size(p)
+			if err != nil {
+				return err
+			}
+			if len(p) >= n {
+				if err := take(cutFrame(append([]byte(nil), p[:n]...))); err != nil {
+					return err
+				}
+				p = p[n:]
+				continue
+			}
+			a.want = n
+		}
+		goal := frameHeader
+		if a.want > 0 {
+			goal = a.want
+		}
+		// Room is made as bytes arrive, not as the length promises.
+		if cap(a.part) < goal {
+			room := min(goal, max(firstRoom, 2*len(a.part), len(a.part)+len(p)))
+			if cap(a.part) < room {
+				a.part = append(make([]byte, 0, room), a.part...)
+			}
+		}
+		n := min(goal-len(a.part), len(p), cap(a.part)-len(a.part))
+		a.part = append(a.part, p[:n]...)
+		p = p[n:]
+		switch {
+		case len(a.part) < goal:
+		case a.want == 0:
+			var err error
+			if a.want, err = a.size(a.part); err != nil {
+				return err
+			}
+			if a.want > frameHeader {
+				continue
+			}
+			fallthrough
+		default:
+			f := cutFrame(a.part)
+			a.part, a.want = nil, 0
+			if err := take(f); err != nil {
+				return err
+			}
+		}
 	}
-	return err
+	return nil
+}
+
+// between reports whether no frame is under way.
+func (a *assembler) between() bool { return len(a.part) == 0 }
+
+// size is the length of a whole frame, by its header.
+func (a *assembler) size(header []byte) (int, error) {
+	n := int64(binary.BigEndian.Uint32(header)) + 4
+	if n < frameHeader || n > int64(a.most)+beside {
+		return 0, fmt.Errorf("%w: it has %d bytes", ErrFrame, n)
+	}
+	return int(n), nil
+}
+
+func cutFrame(b []byte) frame {
+	return frame{kind: b[4], call: binary.BigEndian.Uint32(b[5:]), payload: b[frameHeader:]}
 }
 
 func appendWord(b []byte, s string) []byte {
+	s = s[:min(len(s), math.MaxUint16)]
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)
 }
 
-// takeWord splits a word from the front.
-func takeWord(b []byte) (word string, rest []byte, err error) {
-	if len(b) < 2 {
-		return "", nil, fmt.Errorf("%w: a word is missing", ErrFrame)
+// A scanner takes a payload apart. After the first failure it keeps the error and
+// returns zero values.
+type scanner struct {
+	b   []byte
+	err error
+}
+
+func (s *scanner) take(n int, what string) []byte {
+	if len(s.b) < n {
+		if s.err == nil {
+			s.err = fmt.Errorf("%w: %s is cut off", ErrFrame, what)
+		}
+		s.b = nil
+		return make([]byte, min(n, 8)) // numbers are read as zero
 	}
-	n := int(binary.BigEndian.Uint16(b))
-	if len(b)-2 < n {
-		return "", nil, fmt.Errorf("%w: a word is cut off", ErrFrame)
+	out := s.b[:n]
+	s.b = s.b[n:]
+	return out
+}
+
+func (s *scanner) byte(what string) byte     { return s.take(1, what)[0] }
+func (s *scanner) uint16(what string) uint16 { return binary.BigEndian.Uint16(s.take(2, what)) }
+func (s *scanner) uint32(what string) uint32 { return binary.BigEndian.Uint32(s.take(4, what)) }
+func (s *scanner) uint64(what string) uint64 { return binary.BigEndian.Uint64(s.take(8, what)) }
+
+func (s *scanner) word(what string) string {
+	n := int(s.uint16(what))
+	b := s.take(n, what)
+	if s.err != nil {
+		return ""
 	}
-	return string(b[2 : 2+n]), b[2+n:], nil
+	return string(b)
 }
 
 // A Request is what a caller sends.
 type Request struct {
+	// Program is who is asked, Versions are those of it that the caller can
+	// speak; only 1 when it does not say.
+	Program  string
+	Versions Versions
+
 	Method, Target, ContentType, Accept string
 	// Timeout is how long the other side may take, in milliseconds on the wire; 0
 	// leaves it to the other side.
 	Timeout time.Duration
-	Body    []byte
+	// Trace follows the request; that of the context when zero.
+	Trace trace.ID
+	Body  []byte
 }
 
 func (q Request) check() error {
@@ -111,55 +190,68 @@ func (q Request) check() error {
 			return fmt.Errorf("a request of %d bytes without its body is too long", len(s))
 		}
 	}
-	if len(q.Body) > MaxBody {
-		return fmt.Errorf("a body of %d bytes is too long; at most %d can be sent", len(q.Body), MaxBody)
-	}
 	return nil
 }
 
-func (q Request) append(b []byte) []byte {
-	for _, s := range [...]string{q.Method, q.Target, q.ContentType, q.Accept} {
-		b = appendWord(b, s)
-	}
+// A sent request is one as it stands in a frame.
+type sent struct {
+	Request
+	program byte // by its place in the hello
+	version uint16
+}
+
+func (q sent) append(b []byte) []byte {
+	b = append(b, q.program)
+	b = binary.BigEndian.AppendUint16(b, q.version)
+	b = binary.BigEndian.AppendUint64(b, uint64(q.Trace))
 	ms := min(max(q.Timeout, 0).Milliseconds(), math.MaxUint32)
 	if q.Timeout > 0 {
 		ms = max(ms, 1)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(ms))
+	for _, s := range [...]string{q.Method, q.Target, q.ContentType, q.Accept} {
+		b = appendWord(b, s)
+	}
 	return append(b, q.Body...)
 }
 
-func parseRequest(b []byte) (q Request, err error) {
-	for _, s := range [...]*string{&q.Method, &q.Target, &q.ContentType, &q.Accept} {
-		if *s, b, err = takeWord(b); err != nil {
-			return q, err
-		}
-	}
-	if len(b) < 4 {
-		return q, fmt.Errorf("%w: a request without its timeout", ErrFrame)
-	}
-	q.Timeout = time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond
-	q.Body = b[4:]
-	return q, nil
+func parseRequest(b []byte) (q sent, err error) {
+	s := scanner{b: b}
+	q.program = s.byte("a request's program")
+	q.version = s.uint16("a request's version")
+	q.Trace = trace.ID(s.uint64("a request's trace"))
+	q.Timeout = time.Duration(s.uint32("a request's timeout")) * time.Millisecond
+	q.Method = s.word("a request's method")
+	q.Target = s.word("a request's target")
+	q.ContentType = s.word("a request's content type")
+	q.Accept = s.word("a request's accepted type")
+	q.Body = s.b
+	return q, s.err
 }
 
-type answer struct {
-	status      int
-	contentType string
-	body        []byte
+// An Answer is what came back for a request.
+type Answer struct {
+	// Version is that of the program which answered.
+	Version     uint16
+	Status      int
+	ContentType string
+	// Trace is the request's, or what the other side made for it.
+	Trace trace.ID
+	Body  []byte
 }
 
-func (a answer) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(a.status))
-	b = appendWord(b, a.contentType)
-	return append(b, a.body...)
+func (a Answer) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(a.Status))
+	b = binary.BigEndian.AppendUint64(b, uint64(a.Trace))
+	b = appendWord(b, a.ContentType)
+	return append(b, a.Body...)
 }
 
-func parseAnswer(b []byte) (a answer, err error) {
-	if len(b) < 2 {
-		return a, fmt.Errorf("%w: an answer without a status", ErrFrame)
-	}
-	a.status = int(binary.BigEndian.Uint16(b))
-	a.contentType, a.body, err = takeWord(b[2:])
-	return a, err
+func parseAnswer(b []byte) (a Answer, err error) {
+	s := scanner{b: b}
+	a.Status = int(s.uint16("an answer's status"))
+	a.Trace = trace.ID(s.uint64("an answer's trace"))
+	a.ContentType = s.word("an answer's content type")
+	a.Body = s.b
+	return a, s.err
 }

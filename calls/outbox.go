@@ -10,7 +10,8 @@ import (
 // of its own frame and of all that others add meanwhile: a single caller writes at
 // once, and many share a write.
 type outbox struct {
-	w io.Writer
+	w   io.Writer
+	try func([]byte) error // writes all or nothing, and never waits; may be nil
 
 	mu      sync.Mutex
 	room    *sync.Cond // pending became shorter, or err was set
@@ -18,6 +19,7 @@ type outbox struct {
 	spare   []byte
 	writing bool
 	err     error
+	flushes sync.WaitGroup // goroutines that post started
 }
 
 // Bounds of what waits to be written: whoever adds more waits, so that a peer
@@ -30,6 +32,9 @@ const (
 
 func newOutbox(w io.Writer) *outbox {
 	o := &outbox{w: w}
+	if t, ok := w.(interface{ TryWrite([]byte) error }); ok {
+		o.try = t.TryWrite
+	}
 	o.room = sync.NewCond(&o.mu)
 	return o
 }
@@ -55,20 +60,55 @@ func (o *outbox) add(fill func([]byte) []byte) error {
 	o.mu.Unlock()
 	runtime.Gosched()
 	o.mu.Lock()
+	o.flush()
+	return o.err
+}
+
+// flush writes all that waits. o.mu is held, and o.writing set by the caller.
+func (o *outbox) flush() {
 	for len(o.pending) > 0 && o.err == nil {
 		now := o.pending
 		o.pending, o.spare = o.spare[:0], nil
 		o.mu.Unlock()
 		_, err := o.w.Write(now)
 		o.mu.Lock()
-		o.err = err
+		if o.err == nil {
+			o.err = err
+		}
 		if cap(now) <= maxSpare {
-			o.spare = now
+			o.spare = now[:0]
 		}
 		o.room.Broadcast()
 	}
 	o.writing = false
-	return o.err
+}
+
+// post sends what fill appends, and never waits: it is for those who read the
+// connection. It reports how much waits to be written.
+func (o *outbox) post(fill func([]byte) []byte) (waiting int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
+	}
+	o.pending = fill(o.pending)
+	if o.writing {
+		return len(o.pending), nil
+	}
+	if o.try != nil && o.try(o.pending) == nil {
+		o.pending = o.pending[:0]
+		if cap(o.pending) > maxSpare {
+			o.pending = nil
+		}
+		return 0, nil
+	}
+	o.writing = true // what the trouble is, if any, the writer finds out
+	o.flushes.Go(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.flush()
+	})
+	return len(o.pending), nil
 }
 
 // fail ends the outbox: nothing more is sent.

@@ -1,7 +1,6 @@
 package calls
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -15,100 +14,231 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/netquorum/netquorum/trace"
 )
 
-// maxCalls bounds the requests under way on one connection; a peer that sends more
-// is not read until one is answered.
+// maxCalls bounds the requests under way on one connection. A peer that sends more
+// is not read until one is answered, or turned away where reading cannot wait.
 const maxCalls = 1024
 
-// Serve answers the requests that arrive on a connection until it ends, or until
-// the context ends and those under way are answered. It closes the connection. The
-// requests' contexts descend from base, whose end cuts off what is left. buffered is what was
-// read from the connection already; nil for nothing.
-func Serve(ctx, base context.Context, conn net.Conn, buffered *bufio.Reader, h http.Handler, log *slog.Logger) error {
-	if buffered == nil {
-		buffered = bufio.NewReaderSize(conn, 64<<10)
+// A Server answers the requests that arrive on connections.
+type Server struct {
+	Programs []Program
+	// MaxBody bounds a request's and an answer's body; DefaultMaxBody when 0.
+	MaxBody int
+	// NewTrace makes the trace id of a request that has none, where requests
+	// enter the cluster; when nil it stays without.
+	NewTrace func() trace.ID
+	// Done, when set, is called after each request.
+	Done func(program string, r *http.Request, status int, took time.Duration)
+	Log  *slog.Logger
+}
+
+// Serve answers the requests of a connection until it ends, or until the context
+// ends and those under way are answered. It closes the connection. The requests'
+// contexts descend from base, whose end cuts off what is left. r is read instead
+// of the connection when it is not nil, because part of what arrived is in it.
+func (s *Server) Serve(ctx, base context.Context, conn net.Conn, r io.Reader) error {
+	if len(s.Programs) > maxPrograms {
+		return fmt.Errorf("calls: %d programs are more than %d", len(s.Programs), maxPrograms)
 	}
 	defer context.AfterFunc(base, func() { conn.Close() })()
 	base, cancel := context.WithCancel(base)
-	s := &serving{conn: conn, out: newOutbox(conn), handler: h, log: log, base: base,
-		work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{}}
-	// The end of the context interrupts reading; what was read is still answered.
-	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
-	err := s.read(buffered)
+	defer cancel()
+	v := &serving{
+		server: s, conn: conn, out: newOutbox(conn), base: base, ended: make(chan struct{}), quit: make(chan struct{}),
+		work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{},
+	}
+	if _, err := v.out.post(func(b []byte) []byte { return appendFrame(b, kindHello, 0, s.hello().append) }); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	run := receive(conn, r, s.maxBody(), v.take, v.end)
+	if run != nil {
+		v.patient = true
+		// The end of the context interrupts reading; what was read is still answered.
+		stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+		run()
+		stop()
+	} else {
+		select {
+		case <-v.ended:
+		case <-ctx.Done():
+		}
+	}
 	if ctx.Err() == nil {
 		cancel() // the caller went away, or does not speak this
 	}
-	stop()
-	close(s.work)
-	s.workers.Wait()
+	v.close()
+	v.workers.Wait()
 	cancel()
-	err = errors.Join(err, conn.Close())
+	err := errors.Join(v.failure(), conn.Close())
+	v.out.flushes.Wait()
 	if ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return err
 }
 
+func (s *Server) maxBody() int {
+	if s.MaxBody == 0 {
+		return DefaultMaxBody
+	}
+	return s.MaxBody
+}
+
+func (s *Server) hello() hello {
+	h := hello{maxBody: uint32(s.maxBody())}
+	for _, p := range s.Programs {
+		h.programs = append(h.programs, offer{p.Name, p.Versions.orFirst()})
+	}
+	return h
+}
+
+// serving is one connection.
 type serving struct {
+	server  *Server
 	conn    net.Conn
 	out     *outbox
-	handler http.Handler
-	log     *slog.Logger
 	base    context.Context
+	patient bool // reading may wait
+	ended   chan struct{}
 	work    chan job
+	quit    chan struct{} // no more work comes
 	workers sync.WaitGroup
 	slots   chan struct{}
 
-	mu    sync.Mutex
-	calls map[uint32]context.CancelFunc
+	mu     sync.Mutex
+	closed bool
+	calls  map[uint32]context.CancelFunc
+	err    error
 }
 
 type job struct {
-	call uint32
-	req  *http.Request
+	call    uint32
+	program *Program
+	trace   trace.ID
+	req     *http.Request
 }
 
-// read takes requests until the connection ends. A goroutine that is idle takes
-// the next one; there are as many as there were requests at once, because a
-// goroutine that has grown its stack for a handler need not do it again.
-func (s *serving) read(r *bufio.Reader) error {
-	for {
-		f, err := readFrame(r)
-		if err == io.EOF {
-			return nil
-		}
+// end is called when nothing more arrives.
+func (v *serving) end(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != io.EOF {
+		v.err = err
+	}
+	close(v.ended)
+}
+
+func (v *serving) failure() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.err
+}
+
+// close lets the workers go when they have done what they have.
+func (v *serving) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	close(v.quit)
+}
+
+// take is called with each frame that arrives.
+func (v *serving) take(f frame) error {
+	switch f.kind {
+	case kindCancel:
+		v.cancel(f.call)
+		return nil
+	case kindRequest:
+		q, err := parseRequest(f.payload)
 		if err != nil {
 			return err
 		}
-		switch f.kind {
-		case kindCancel:
-			s.cancel(f.call)
-		case kindRequest:
-			q, err := parseRequest(f.payload)
-			if err != nil {
-				return err
-			}
-			target, err := url.ParseRequestURI(q.Target)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrFrame, err)
-			}
-			ctx, cancel := withTimeout(s.base, q.Timeout)
-			if !s.note(f.call, cancel) {
-				cancel()
-				return fmt.Errorf("%w: call %d is under way", ErrFrame, f.call)
-			}
-			j := job{f.call, newRequest(ctx, q, target)}
-			s.slots <- struct{}{}
-			select {
-			case s.work <- j:
-			default:
-				s.workers.Go(func() { s.run(j) })
-			}
+		return v.request(f.call, q)
+	}
+	return fmt.Errorf("%w: kind %d from a client", ErrFrame, f.kind)
+}
+
+// request begins to answer a request.
+func (v *serving) request(call uint32, q sent) error {
+	if int(q.program) >= len(v.server.Programs) {
+		return fmt.Errorf("%w: program %d of %d", ErrFrame, q.program, len(v.server.Programs))
+	}
+	p := &v.server.Programs[q.program]
+	if have := p.Versions.orFirst(); q.version < have.Low || q.version > have.High {
+		return fmt.Errorf("%w: version %d of %q, which has %v", ErrFrame, q.version, p.Name, have)
+	}
+	target, err := url.ParseRequestURI(q.Target)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	if q.Trace == 0 && v.server.NewTrace != nil {
+		q.Trace = v.server.NewTrace()
+	}
+	if v.patient {
+		v.slots <- struct{}{}
+	} else {
+		select {
+		case v.slots <- struct{}{}:
 		default:
-			return fmt.Errorf("%w: kind %d from a client", ErrFrame, f.kind)
+			return v.refuse(call, fmt.Sprintf("%d requests are under way on the connection", maxCalls))
 		}
 	}
+	ctx, cancel := withTimeout(v.base, q.Timeout)
+	ctx = trace.With(context.WithValue(ctx, versionKey{}, q.version), q.Trace)
+	j := job{call, p, q.Trace, newRequest(ctx, q, target)}
+	quick := p.Quick != nil && p.Quick(target.Path)
+	known, err := v.begin(j, cancel, quick)
+	if !known {
+		cancel()
+		<-v.slots
+		return err
+	}
+	if quick {
+		w := &writer{header: http.Header{}}
+		v.handle(w, j)
+		return v.answer(w, j, true)
+	}
+	return nil
+}
+
+// begin notes a call, and gives it to a worker unless it is answered here. A
+// goroutine that is idle takes it; there are as many as there were requests at
+// once, because a goroutine that has grown its stack for a handler need not do it
+// again.
+func (v *serving) begin(j job, cancel context.CancelFunc, quick bool) (ok bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, taken := v.calls[j.call]; taken {
+		return false, fmt.Errorf("%w: call %d is under way", ErrFrame, j.call)
+	}
+	if v.closed {
+		return false, v.refuse(j.call, "this filer's daemon is ending")
+	}
+	v.calls[j.call] = cancel
+	if quick {
+		return true, nil
+	}
+	select {
+	case v.work <- j:
+	default:
+		v.workers.Go(func() { v.run(j) })
+	}
+	return true, nil
+}
+
+// refuse turns a request away unread. A peer that goes on asking and does not take
+// the answers is given up.
+func (v *serving) refuse(call uint32, why string) error {
+	waiting, err := v.out.post(func(b []byte) []byte {
+		return appendFrame(b, kindRefused, call, func(b []byte) []byte { return appendWord(b, why) })
+	})
+	if err == nil && waiting > maxPending {
+		err = errors.New("the peer asks and does not take the answers")
+	}
+	return err
 }
 
 func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -118,26 +248,25 @@ func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeout(ctx, timeout)
 }
 
-func (s *serving) note(call uint32, cancel context.CancelFunc) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, taken := s.calls[call]; taken {
-		return false
-	}
-	s.calls[call] = cancel
-	return true
-}
-
-func (s *serving) cancel(call uint32) {
-	s.mu.Lock()
-	cancel := s.calls[call]
-	s.mu.Unlock()
+func (v *serving) cancel(call uint32) {
+	v.mu.Lock()
+	cancel := v.calls[call]
+	v.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
 }
 
-func newRequest(ctx context.Context, q Request, target *url.URL) *http.Request {
+type versionKey struct{}
+
+// Version returns the version of the program that a request was sent in, by its
+// context; 0 for a request that came by another way.
+func Version(ctx context.Context) uint16 {
+	v, _ := ctx.Value(versionKey{}).(uint16)
+	return v
+}
+
+func newRequest(ctx context.Context, q sent, target *url.URL) *http.Request {
 	header := http.Header{}
 	if q.ContentType != "" {
 		header["Content-Type"] = []string{q.ContentType}
@@ -157,43 +286,62 @@ func newRequest(ctx context.Context, q Request, target *url.URL) *http.Request {
 }
 
 // run answers requests until there are no more.
-func (s *serving) run(j job) {
+func (v *serving) run(j job) {
 	w := &writer{header: http.Header{}}
-	for ok := true; ok; j, ok = <-s.work {
-		s.answer(w, j)
-		s.mu.Lock()
-		cancel := s.calls[j.call]
-		delete(s.calls, j.call)
-		s.mu.Unlock()
-		cancel()
-		<-s.slots
+	for {
+		w.reset()
+		v.handle(w, j)
+		// An answer that cannot be sent is nobody's loss: the caller is gone.
+		_ = v.answer(w, j, false)
+		select {
+		case j = <-v.work:
+		case <-v.quit:
+			return
+		}
 	}
 }
 
-func (s *serving) answer(w *writer, j job) {
-	w.reset()
-	s.handle(w, j.req)
-	a := answer{w.status, w.header.Get("Content-Type"), w.body.Bytes()}
-	if len(a.body) > MaxBody {
-		a = answer{http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")}
+// answer sends what the handler wrote. The call is over before its answer leaves:
+// its number may be used again as soon as the peer has it.
+func (v *serving) answer(w *writer, j job, quick bool) error {
+	v.mu.Lock()
+	cancel := v.calls[j.call]
+	delete(v.calls, j.call)
+	v.mu.Unlock()
+	cancel()
+	defer func() { <-v.slots }()
+	a := Answer{Status: w.status, Trace: j.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
+	if len(a.Body) > v.server.maxBody() {
+		a.Status, a.ContentType, a.Body = http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")
 	}
-	// An answer that cannot be sent is nobody's loss: the caller is gone.
-	_ = s.out.add(func(b []byte) []byte { return appendFrame(b, kindAnswer, j.call, a.append) })
+	fill := func(b []byte) []byte { return appendFrame(b, kindAnswer, j.call, a.append) }
+	if !quick || v.patient {
+		return v.out.add(fill)
+	}
+	waiting, err := v.out.post(fill)
+	if err == nil && waiting > 4*maxPending {
+		err = errors.New("the peer asks and does not take the answers")
+	}
+	return err
 }
 
 // handle runs the handler. As in net/http, a panic costs one answer and not the
 // process.
-func (s *serving) handle(w *writer, r *http.Request) {
+func (v *serving) handle(w *writer, j job) {
+	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler {
-				s.log.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				v.server.Log.ErrorContext(j.req.Context(), "a handler panicked", "method", j.req.Method, "path", j.req.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 			w.reset()
 			w.status = http.StatusInternalServerError
 		}
+		if v.server.Done != nil {
+			v.server.Done(j.program.Name, j.req, w.status, time.Since(start))
+		}
 	}()
-	s.handler.ServeHTTP(w, r)
+	j.program.Handler.ServeHTTP(w, j.req)
 }
 
 // A writer collects an answer.
