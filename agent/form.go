@@ -339,8 +339,10 @@ func (a *Agent) forget(m *member) error {
 		return errors.Join(err, openErr)
 	}
 	a.cache = cache
-	if renameErr := os.Rename(a.cfg.storeDir(), aside); renameErr != nil && !errors.Is(renameErr, os.ErrNotExist) {
-		err = errors.Join(err, renameErr)
+	for dir, aside := range map[string]string{a.cfg.storeDir(): aside, a.cfg.messagesDir(): a.cfg.messagesDir() + ".removed-" + string(m.id)} {
+		if renameErr := os.Rename(dir, aside); renameErr != nil && !errors.Is(renameErr, os.ErrNotExist) {
+			err = errors.Join(err, renameErr)
+		}
 	}
 	return err
 }

@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+
+	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/messages"
+	"github.com/netquorum/netquorum/transport"
+)
+
+// serviceMessages carries reliable messages between filers.
+const serviceMessages transport.Service = "netquorum-messages/1"
+
+func (c Config) messagesDir() string { return filepath.Join(c.DataDir, "messages") }
+
+// messaging is a filer's outbox and inbox, or why there is none.
+type messaging struct {
+	node *messages.Node
+	err  error
+}
+
+// openMessages opens the filer's outbox and inbox. A filer takes part in its
+// cluster without them: whoever wants to send is told why it cannot.
+func (m *member) openMessages() {
+	node, err := messages.Open(messages.Config{
+		Dir: m.cfg.messagesDir(), Self: m.id, Log: m.log.With("part", "messages"),
+		Network: messageNetwork{m.endpoint, m.endpoint.Service(serviceMessages)}, Hosts: hosts{m},
+	})
+	if err != nil {
+		m.log.Error("this filer cannot send or receive messages", "error", err)
+	}
+	m.messages = messaging{node, err}
+}
+
+// runMessages moves messages until the context ends. A disk that failed ends the
+// daemon: only a new process may believe what the file says.
+func (m *member) runMessages(ctx context.Context) error {
+	if m.messages.node == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return m.messages.node.Run(ctx)
+}
+
+func (m *member) closeMessages() error {
+	if m.messages.node == nil {
+		return nil
+	}
+	return m.messages.node.Close()
+}
+
+// Messages returns this filer's outbox and inbox, or why there is none.
+func (a *Agent) Messages() (*messages.Node, error) {
+	m, err := a.running()
+	if err != nil {
+		return nil, err
+	}
+	if m.messages.node == nil {
+		return nil, errors.Join(api.ErrDamaged, m.messages.err)
+	}
+	return m.messages.node, nil
+}
+
+// A messageNetwork opens and accepts streams of messages.
+type messageNetwork struct {
+	endpoint *transport.Endpoint
+	net.Listener
+}
+
+func (n messageNetwork) Open(ctx context.Context, to netquorum.FilerID, _ messages.Class) (net.Conn, error) {
+	return n.endpoint.Dial(ctx, to, serviceMessages)
+}
+
+func (n messageNetwork) Accept() (net.Conn, netquorum.FilerID, error) {
+	conn, err := n.Listener.Accept()
+	if err != nil {
+		return nil, "", err
+	}
+	id, _ := transport.PeerOf(conn)
+	return conn, id, nil
+}
+
+// hosts tells messages who hosts what, by the configuration and this filer's lease.
+type hosts struct{ member *member }
+
+func (h hosts) Host(server string) (messages.Place, bool) {
+	config, _ := h.member.newest()
+	p, ok := config.Placement(server)
+	if !ok || p.Filer == "" {
+		return messages.Place{}, false
+	}
+	d, ok := config.Get(netquorum.KindMember, p.Filer)
+	if !ok {
+		return messages.Place{}, false
+	}
+	return messages.Place{Filer: d.Spec.(*netquorum.Member).ID, Epoch: p.Epoch}, true
+}
+
+// Hosting goes by the state of the store alone: a lease is for what that says.
+func (h hosts) Hosting(server string) (uint64, bool) {
+	m := h.member
+	s := m.store.State()
+	p, ok := s.Config().Placement(server)
+	if !ok || p.Filer != m.name {
+		return 0, false
+	}
+	_, held := m.lease.Held(m.cfg.Now(), s.Revision())
+	return p.Epoch, held
+}
+
+func (h hosts) Epoch(server string) uint64 {
+	config, _ := h.member.newest()
+	if p, ok := config.Placement(server); ok {
+		return p.Epoch
+	}
+	return 0
+}
+
+func (h hosts) Member(id netquorum.FilerID) bool {
+	config, revision := h.member.newest()
+	return revision == 0 || memberName(config, id) != ""
+}
+
+func (h hosts) Changed() <-chan struct{} { return h.member.store.Changed() }
