@@ -35,6 +35,7 @@ const (
 	ErrRolloutOpen   Code = "rollout-open" // it would come in the way of the rollout that is open
 	ErrUnsafe        Code = "unsafe"       // it could leave the cluster without a quorum, and was not forced
 	ErrElsewhere     Code = "elsewhere"    // another filer hosts the server; the message says which
+	ErrServed        Code = "served"       // a program inside of the daemon handles the service's messages
 )
 
 // The rest are failures of the request or of the machinery.
@@ -49,6 +50,8 @@ const (
 	ErrDamaged        Code = "damaged"   // a file of the filer is damaged; the message says which
 	ErrDiskFull       Code = "disk-full" // the filer cannot write
 	ErrRollout        Code = "rollout"   // the change is committed, and its rollout was stopped or reverted
+	ErrFull           Code = "full"      // the outbox had no room in time; nothing was sent
+	ErrFailed         Code = "failed"    // a message was not handled as its sender wanted
 	ErrInternal       Code = "internal"
 )
 
@@ -92,6 +95,9 @@ var kinds = map[Code]struct {
 	ErrRolloutOpen:    {http.StatusConflict, ExitRefused, "a rollout is open"},
 	ErrUnsafe:         {http.StatusConflict, ExitRefused, "the cluster could be left without a quorum"},
 	ErrRollout:        {http.StatusConflict, ExitTimeout, "the rollout did not complete"},
+	ErrServed:         {http.StatusConflict, ExitRefused, "served by another program"},
+	ErrFull:           {http.StatusTooManyRequests, ExitTimeout, "the outbox is full"},
+	ErrFailed:         {http.StatusConflict, ExitRefused, "the message failed"},
 	ErrInternal:       {http.StatusInternalServerError, ExitRefused, "internal error"},
 }
 
@@ -133,7 +139,7 @@ func (e *Error) Is(target error) bool {
 
 // Refusal reports whether the code is a refusal.
 func (c Code) Refusal() bool {
-	return kinds[c].exit == ExitRefused && c != ErrInternal && c != ErrRollout
+	return kinds[c].exit == ExitRefused && c != ErrInternal && c != ErrRollout && c != ErrFailed
 }
 
 // ErrorOf returns err as an *Error, whatever it is: an *Error or a Code that

@@ -43,7 +43,7 @@ func TestErrorOf(t *testing.T) {
 
 func TestRefusalsMatchErrRefusedAndFailuresDoNot(t *testing.T) {
 	for code, kind := range kinds {
-		want := kind.exit == ExitRefused && code != ErrInternal
+		want := kind.exit == ExitRefused && code != ErrInternal && code != ErrFailed
 		if got := errors.Is(Refuse(code, "", nil), ErrRefused); got != want {
 			t.Errorf("%s matches ErrRefused: %v, want %v", code, got, want)
 		}

@@ -172,6 +172,8 @@ func (g *generator) content(v any, kinds []string, strict bool) map[string]any {
 // schema returns the type's schema and keeps those that it refers to.
 func (g *generator) schema(t reflect.Type, strict bool) any {
 	switch t {
+	case reflect.TypeFor[octets]():
+		return map[string]any{"type": "string", "format": "binary"}
 	case reflect.TypeFor[schema]():
 		return map[string]any{"type": "object"}
 	case reflect.TypeFor[documents]():

@@ -35,16 +35,20 @@ type Options struct {
 	Backend Backend
 	Version string
 	Log     *slog.Logger // slog.Default when nil
+	// Messages carries messages; those are refused when nil.
+	Messages MessagesBackend
 	// Metrics serves GET /metrics; not found when nil.
 	Metrics http.Handler
 }
 
 // A Server answers API requests from a Backend.
 type Server struct {
-	backend Backend
-	version Version
-	log     *slog.Logger
-	mux     *http.ServeMux
+	backend  Backend
+	messages MessagesBackend
+	desk     desk // of messages that consumers hold
+	version  Version
+	log      *slog.Logger
+	mux      *http.ServeMux
 
 	closing context.Context // ends the watches, which would never end by themselves
 	close   context.CancelFunc
@@ -55,7 +59,7 @@ type Server struct {
 // NewServer returns a server that is ready to Serve.
 func NewServer(o Options) *Server {
 	s := &Server{
-		backend: o.Backend,
+		backend: o.Backend, messages: o.Messages,
 		version: Version{Version: o.Version, Go: runtime.Version(), API: APIVersion},
 		log:     o.Log,
 		mux:     http.NewServeMux(),
@@ -94,6 +98,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	var stopping sync.WaitGroup
+	defer s.desk.close() // after the last consumer could end what it has
 	defer stopping.Wait()
 	ended, end := context.WithCancel(ctx) // also when Serve fails by itself
 	defer end()
@@ -170,6 +175,8 @@ const (
 	typeEvents  = "text/event-stream"
 	typeProblem = "application/problem+json"
 	typeSchema  = "application/schema+json"
+	typeOctets  = "application/octet-stream"
+	typeText    = "text/plain"
 )
 
 func answer(w http.ResponseWriter, v any) error {
