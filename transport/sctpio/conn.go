@@ -241,10 +241,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.deadline(c.s.f.Set
 
 func (c *Conn) deadline(set func(time.Time) error, t time.Time) error {
 	if err := set(t); err != nil {
-		if errors.Is(err, os.ErrClosed) {
-			err = net.ErrClosed
-		}
-		return c.opError("set", err)
+		return c.opError("set", c.s.reason(err))
 	}
 	return nil
 }

@@ -156,7 +156,12 @@ func (l *Listener) Addr() net.Addr {
 }
 
 // SetDeadline bounds Accept.
-func (l *Listener) SetDeadline(t time.Time) error { return l.s.f.SetReadDeadline(t) }
+func (l *Listener) SetDeadline(t time.Time) error {
+	if err := l.s.f.SetReadDeadline(t); err != nil {
+		return &net.OpError{Op: "set", Net: network, Err: l.s.reason(err)}
+	}
+	return nil
+}
 
 // Close stops listening, and wakes Accept. Accepted associations stay.
 func (l *Listener) Close() error {

@@ -140,8 +140,10 @@ func (s *socket) control(f func(fd int) error) error {
 // reason says why the poller gave up: its own words for a closed file are known
 // to nobody else.
 func (s *socket) reason(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return os.ErrDeadlineExceeded
+	for _, known := range []error{os.ErrDeadlineExceeded, os.ErrNoDeadline} {
+		if errors.Is(err, known) {
+			return known
+		}
 	}
 	return net.ErrClosed
 }
@@ -176,10 +178,12 @@ func (s *socket) get(name string, no int, b []byte) (out []byte, err error) {
 // addrs reads the addresses of one end.
 func (s *socket) addrs(name string, no int) (*sctp.SCTPAddr, error) {
 	// Room for the most that this package makes, and for a peer that has more.
-	b, err := s.get(name, no, make([]byte, 8+64*unix.SizeofSockaddrInet6))
-	if err != nil {
+	b := make([]byte, 8+64*unix.SizeofSockaddrInet6)
+	if _, err := s.get(name, no, b); err != nil {
 		return nil, err
 	}
+	// The length that came back is without what precedes the addresses, or with
+	// it, by which end was asked about. The count is what holds.
 	list, err := parseAddrs(b)
 	if err != nil {
 		return nil, err
