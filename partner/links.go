@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -296,27 +297,27 @@ func (m *Manager) Open(ctx context.Context, partner, service string) (*Stream, e
 // Call it after every change of partners or secrets.
 func (m *Manager) Recheck() {
 	var cut []*link.Carrier
+	var ended []*link.Link
 	m.mu.Lock()
 	for _, g := range m.links {
+		if _, ok := m.cfg.Book.Partner(g.partner); !ok {
+			ended = append(ended, g.link) // which tells the other side, and closes its carriers
+			continue
+		}
 		for c, id := range g.carriers {
 			if s, ok := m.cfg.Book.Secret(id); !ok || !strings.EqualFold(s.Partner, g.partner) {
 				cut = append(cut, c)
 			}
 		}
 	}
-	keepers := make([]*keeper, 0, len(m.keepers))
-	for _, k := range m.keepers {
-		keepers = append(keepers, k)
-	}
+	keepers := slices.Collect(maps.Values(m.keepers))
 	m.mu.Unlock()
+	for _, l := range ended {
+		l.End(ErrUnknown)
+	}
 	for _, c := range cut {
 		m.cfg.Log.Info("a partner's connection is cut: its secret was removed", "remote", c.Path().Remote)
 		_ = c.Close()
-	}
-	for _, g := range m.all("") {
-		if _, ok := m.cfg.Book.Partner(g.partner); !ok {
-			g.link.End(ErrUnknown)
-		}
 	}
 	for _, k := range keepers {
 		k.wake()
