@@ -20,6 +20,9 @@ type client struct {
 	bySeq   map[uint64]*kept
 	bytes   int64
 	arrived chan struct{} // closed and replaced when a completion came
+
+	keys  map[string]*keyed // by key
+	named []*keyed          // those on disk, the oldest first
 }
 
 // A kept is a completion that waits in the file for its client.
@@ -37,7 +40,7 @@ const keptOverhead = 128
 func newClient(name string, r clientRecord) *client {
 	return &client{
 		name: name, incarnation: r.incarnation, next: r.reserved, position: r.position,
-		freed: make(chan struct{}), arrived: make(chan struct{}), bySeq: map[uint64]*kept{},
+		freed: make(chan struct{}), arrived: make(chan struct{}), bySeq: map[uint64]*kept{}, keys: map[string]*keyed{},
 	}
 }
 

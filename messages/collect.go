@@ -16,6 +16,7 @@ func (n *Node) collectAll(ctx context.Context) {
 		n.mu.Lock()
 		for _, c := range n.clients {
 			n.expire(c)
+			n.expireKeys(c)
 		}
 		for filer := range n.from {
 			n.expireFrom(filer)

@@ -133,6 +133,8 @@ type Message struct {
 	Redelivered bool
 	// Sent is when it was sent, by the sender's clock.
 	Sent time.Time
+
+	key string // of SendOnce
 }
 
 // Limits of a message's small parts.

@@ -17,6 +17,7 @@ var (
 	bucketDone    = []byte("done")    // client 0 position -> doneRecord
 	bucketIn      = []byte("in")      // idKey -> inRecord
 	bucketApps    = []byte("apps")    // one bucket for each service
+	bucketKeys    = []byte("keys")    // client 0 key -> number of the message, when
 
 	keyIncarnation = []byte("incarnation")
 	keySession     = []byte("session")

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,7 @@ type out struct {
 	file string            // of a spooled body
 	at   netquorum.FilerID // the target of this attempt; empty while it has none
 	line *outStream
+	key  string // of SendOnce, until it is on disk
 
 	durable    bool // on disk
 	moving     bool // another target is being written
@@ -37,7 +39,7 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 	if err != nil {
 		return nil, err
 	}
-	o := &out{env: envelope{
+	o := &out{key: m.key, env: envelope{
 		to: m.To, stream: m.Stream, priority: m.Priority, discard: m.Discard, trace: m.Trace,
 		sent: n.cfg.Clock.Now(), size: m.Body.size,
 	}}
@@ -172,7 +174,7 @@ func (n *Node) writeOut(tx *bbolt.Tx, c *client, o *out, inline []byte) error {
 	if err := c.reserve(tx, r.env.id.Seq, 0); err != nil {
 		return err
 	}
-	return tx.Bucket(bucketOut).Put(idKey(r.env.id), r.encode())
+	return errors.Join(tx.Bucket(bucketOut).Put(idKey(r.env.id), r.encode()), writeKey(tx, o))
 }
 
 func (n *Node) loadOut(v []byte, named map[string]bool) error {
