@@ -99,6 +99,13 @@ func share(east, west *cluster, use bool) string {
 	return s.ID()
 }
 
+// direct lets east call west without a relay.
+func direct(east, west *cluster) {
+	east.knows(func() { east.partners["west"] = partner.Known{Name: "west", Endpoints: []string{west.endpoint.Addr().String()}} })
+	west.knows(func() { west.partners["east"] = partner.Known{Name: "east"} })
+	share(east, west, true)
+}
+
 // pair makes two clusters that share a secret; east calls west over relays.
 func pair(t testing.TB, paths int) (east, west *cluster, relays []*transporttest.Relay) {
 	east, west = newCluster(t, "east"), newCluster(t, "west")
