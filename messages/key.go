@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -113,6 +114,7 @@ func (n *Node) loadKey(k, v []byte) error {
 // pending. The caller holds mu.
 func (n *Node) expireKeys(c *client) {
 	since := n.cfg.Clock.Now().Add(-n.cfg.Limits.CompletionAge)
+	slices.SortStableFunc(c.named, func(a, b *keyed) int { return a.at.Compare(b.at) }) // as loaded they are not
 	tooMany := len(c.named) - keptKeys
 	var gone [][]byte
 	kept := c.named[:0]
