@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -74,8 +75,11 @@ func (s *Store) confirm(ctx context.Context) (uint64, error) {
 	}
 	// In this order: what is committed now must be covered even if it is
 	// committed by somebody else by the time we are found to be deposed.
-	index := n.raft.CommitIndex()
+	index, began := n.raft.CommitIndex(), time.Now()
 	if err := n.wait(ctx, n.raft.VerifyLeader()); err != nil {
+		return 0, err
+	}
+	if err := n.acknowledged(ctx, term, began); err != nil {
 		return 0, err
 	}
 	// The library counts the answers of non-voters towards the quorum of voters:
@@ -85,6 +89,28 @@ func (s *Store) confirm(ctx context.Context) (uint64, error) {
 		return s.confirmByBarrier(ctx, n, term)
 	}
 	return s.target(index), nil
+}
+
+// acknowledged waits until a quorum, this filer included, has followed it in the
+// term in answer to what it asked after the given time. The library has asked
+// everybody by the time that it calls the leader verified.
+func (n *node) acknowledged(ctx context.Context, term uint64, after time.Time) error {
+	servers, _, err := n.members()
+	if err != nil {
+		return err
+	}
+	var others []raft.ServerID
+	self := 0
+	for _, s := range servers {
+		switch {
+		case s.Suffrage != raft.Voter:
+		case s.Address == n.transport.LocalAddr():
+			self = 1
+		default:
+			others = append(others, s.ID)
+		}
+	}
+	return n.transport.acks.await(ctx, others, (len(others)+self)/2+1-self, term, after)
 }
 
 // confirmByBarrier commits an entry, which only a leader can, and which the

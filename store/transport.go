@@ -58,6 +58,7 @@ type transport struct {
 	consumer  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
 	heard     beats
+	acks      acks
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -111,15 +112,15 @@ func (t *transport) peer(to raft.ServerAddress) *peer {
 }
 
 // AppendEntries implements raft.Transport.
-func (t *transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	p := t.peer(to)
 	if isHeartbeat(req) {
-		return t.sendHeartbeat(p, req, resp)
+		return t.sendHeartbeat(p, id, req, resp)
 	}
 	req.LeaderCommitIndex = min(req.LeaderCommitIndex, t.through())
 	// Raft goes on behind the last entry that it finds in the request afterwards.
 	req.Entries = req.Entries[:fitting(req.Entries)]
-	err := p.control.call(raftwire.Append, req, resp, appendTimeout)
+	err := t.append(p.control, id, req, resp, appendTimeout)
 	if err == nil {
 		return nil
 	}
@@ -127,7 +128,7 @@ func (t *transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, req *r
 	defer patience.Stop()
 	select {
 	case <-p.nextSign():
-		return p.control.call(raftwire.Append, req, resp, appendTimeout)
+		return t.append(p.control, id, req, resp, appendTimeout)
 	case <-patience.C:
 	case <-t.ctx.Done():
 	}
@@ -151,8 +152,17 @@ func fitting(entries []*raft.Log) int {
 	return len(entries)
 }
 
-func (t *transport) sendHeartbeat(p *peer, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if err := p.urgent.call(raftwire.Append, req, resp, t.urgent); err != nil {
+func (t *transport) append(c *caller, id raft.ServerID, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse, bound time.Duration) error {
+	asked := time.Now()
+	err := c.call(raftwire.Append, req, resp, bound)
+	if err == nil && resp.Term == req.Term {
+		t.acks.note(id, ack{req.Term, asked})
+	}
+	return err
+}
+
+func (t *transport) sendHeartbeat(p *peer, id raft.ServerID, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if err := t.append(p.urgent, id, req, resp, t.urgent); err != nil {
 		// What carries entries to the same filer will not do better, and it would
 		// take longer to find out.
 		p.control.breakOff(err)

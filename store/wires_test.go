@@ -20,6 +20,7 @@ type wires struct {
 	at    map[netquorum.FilerID]*labNetwork
 	cuts  map[[2]netquorum.FilerID]bool
 	conns map[*wire]struct{}
+	wrap  func(net.Conn) net.Conn // put around raft's streams where they are opened
 }
 
 func newWires() *wires {
@@ -133,7 +134,13 @@ func (n *labNetwork) detach() {
 func (n *labNetwork) Raft() net.Listener { return n.raft }
 
 func (n *labNetwork) OpenRaft(ctx context.Context, to netquorum.FilerID, _ Class) (net.Conn, error) {
-	return n.wires.dial(ctx, n.id, to, func(n *labNetwork) net.Listener { return n.raft })
+	conn, err := n.wires.dial(ctx, n.id, to, func(n *labNetwork) net.Listener { return n.raft })
+	n.wires.mu.Lock()
+	defer n.wires.mu.Unlock()
+	if err == nil && n.wires.wrap != nil {
+		conn = n.wires.wrap(conn)
+	}
+	return conn, err
 }
 
 func (n *labNetwork) Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
