@@ -57,7 +57,7 @@ func create(path string, self netquorum.FilerID) error {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketApps, bucketKeys} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func create(path string, self netquorum.FilerID) error {
 func (n *Node) begin() error {
 	return n.db.Update(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
-		for _, name := range [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketApps, bucketKeys} {
+		for _, name := range buckets {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("%w: no bucket %s", errFormat, name)
 			}
@@ -115,6 +115,7 @@ func (n *Node) load() error {
 			each(tx, bucketClients, func(k, v []byte) error { return n.loadClient(string(k), v) }),
 			each(tx, bucketOut, func(_, v []byte) error { return n.loadOut(v, named) }),
 			each(tx, bucketDone, func(k, v []byte) error { return n.loadDone(k, v) }),
+			each(tx, bucketPeers, n.loadLatest),
 			each(tx, bucketIn, func(k, v []byte) error { return n.loadIn(k, v, named) }),
 			each(tx, bucketKeys, n.loadKey),
 		)

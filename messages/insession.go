@@ -3,6 +3,7 @@ package messages
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -30,9 +31,10 @@ type inSession struct {
 	// Under Node.mu.
 	answers  []*in  // whose state the sender should know
 	notes    []byte // other frames
+	recorded bool   // that it has begun is on disk
 	welcomed bool   // the answers up to here are all that the sender missed
 	closed   bool
-	bulk     []net.Conn
+	bulk     net.Conn
 }
 
 // accept serves streams that other filers open.
@@ -99,16 +101,16 @@ func (n *Node) serveControl(ctx context.Context, conn net.Conn, r *bufio.Reader,
 	s := &inSession{node: n, from: from, hello: h, control: conn, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	for {
 		n.mu.Lock()
+		if l := n.latest[from]; l.incarnation == h.incarnation && l.number >= h.number {
+			n.mu.Unlock()
+			return errLate
+		}
 		old := n.sessions[from]
 		if old == nil {
 			n.sessions[from] = s
 			s.begin()
 			n.mu.Unlock()
 			break
-		}
-		if old.hello.incarnation == h.incarnation && old.hello.number >= h.number {
-			n.mu.Unlock()
-			return errLate
 		}
 		old.close()
 		n.mu.Unlock()
@@ -143,8 +145,44 @@ func (n *Node) serveControl(ctx context.Context, conn net.Conn, r *bufio.Reader,
 	return err
 }
 
-// begin queues all that the sender may have missed. The caller holds mu.
+// A latest is the newest session of a sender. What a stream of an earlier one
+// brings is late, whenever it comes.
+type latest struct {
+	incarnation Incarnation
+	number      uint64
+}
+
+func (n *Node) loadLatest(k, v []byte) error {
+	d := decoder{b: v}
+	d.version()
+	var l latest
+	copy(l.incarnation[:], d.take(len(l.incarnation)))
+	l.number = d.u64()
+	n.latest[netquorum.FilerID(k)] = l
+	return d.end()
+}
+
+// begin makes this the newest session, on disk before the sender is welcomed, and
+// queues all that the sender may have missed. The caller holds mu.
 func (s *inSession) begin() {
+	n := s.node
+	l := latest{s.hello.incarnation, s.hello.number}
+	n.latest[s.from] = l
+	n.commits.submit(Control, &op{
+		do: func(tx *bbolt.Tx) error {
+			v := append([]byte{recordVersion}, l.incarnation[:]...)
+			return tx.Bucket(bucketPeers).Put([]byte(s.from), binary.BigEndian.AppendUint64(v, l.number))
+		},
+		bytes: 64,
+		done: func(err error) {
+			if err == nil {
+				n.mu.Lock()
+				s.recorded = true
+				poke(s.wake)
+				n.mu.Unlock()
+			}
+		},
+	})
 	for _, x := range s.node.from[s.from] {
 		if x.ended() && !x.writing {
 			s.answers = append(s.answers, x)
@@ -171,8 +209,8 @@ func (s *inSession) close() {
 	}
 	s.closed = true
 	s.control.Close()
-	for _, c := range s.bulk {
-		c.Close()
+	if s.bulk != nil {
+		s.bulk.Close()
 	}
 	poke(s.wake)
 }
@@ -181,11 +219,11 @@ func (s *inSession) close() {
 func (n *Node) serveBulk(conn net.Conn, r *bufio.Reader, buf []byte, from netquorum.FilerID, h hello) error {
 	n.mu.Lock()
 	s := n.sessions[from]
-	if s == nil || s.closed || s.hello.incarnation != h.incarnation || s.hello.number != h.number {
+	if s == nil || s.closed || s.bulk != nil || s.hello.incarnation != h.incarnation || s.hello.number != h.number {
 		n.mu.Unlock()
 		return errLate
 	}
-	s.bulk = append(s.bulk, conn)
+	s.bulk = conn
 	s.readers.Add(1)
 	n.mu.Unlock()
 	defer s.readers.Done()
@@ -265,7 +303,7 @@ func (s *inSession) collect() (b []byte, closed bool, err error) {
 		}
 	}
 	s.answers = slices.Delete(s.answers, 0, i)
-	welcome := !s.welcomed && len(s.answers) == 0
+	welcome := s.recorded && !s.welcomed && len(s.answers) == 0
 	s.welcomed = s.welcomed || welcome
 	closed = s.closed
 	n.mu.Unlock()

@@ -122,6 +122,7 @@ type Node struct {
 	queues   map[inKey]*inStream
 	services map[string]*service
 	sessions map[netquorum.FilerID]*inSession
+	latest   map[netquorum.FilerID]latest
 	hints    map[string]hint // by virtual server
 	counts   Counts
 }
@@ -139,7 +140,8 @@ func Open(cfg Config) (*Node, error) {
 		peers: map[netquorum.FilerID]*peer{}, calls: map[ID]chan Completion{},
 		ins: map[ID]*in{}, from: map[netquorum.FilerID]map[ID]*in{}, queues: map[inKey]*inStream{},
 		services: map[string]*service{}, sessions: map[netquorum.FilerID]*inSession{}, hints: map[string]hint{},
-		room: [2]*semaphore.Weighted{semaphore.NewWeighted(inFlight), semaphore.NewWeighted(inFlight)},
+		latest: map[netquorum.FilerID]latest{},
+		room:   [2]*semaphore.Weighted{semaphore.NewWeighted(inFlight), semaphore.NewWeighted(inFlight)},
 	}
 	if err := n.openFiles(); err != nil {
 		return nil, err

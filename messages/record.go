@@ -16,6 +16,7 @@ var (
 	bucketOut     = []byte("out")     // idKey -> outRecord
 	bucketDone    = []byte("done")    // client 0 position -> doneRecord
 	bucketIn      = []byte("in")      // idKey -> inRecord
+	bucketPeers   = []byte("peers")   // filer -> its newest session, as in a hello
 	bucketApps    = []byte("apps")    // one bucket for each service
 	bucketKeys    = []byte("keys")    // client 0 key -> number of the message, when
 
@@ -23,6 +24,8 @@ var (
 	keySession     = []byte("session")
 	keySelf        = []byte("self")
 )
+
+var buckets = [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketPeers, bucketApps, bucketKeys}
 
 const recordVersion = 1
 

@@ -276,4 +276,3 @@ func mustServe(t testing.TB, n *Node, service string, h Handler) (stop func()) {
 	}
 	return stop
 }
-

@@ -24,6 +24,8 @@ type world struct {
 	accept  map[netquorum.FilerID]chan incoming
 	down    map[[2]netquorum.FilerID]bool
 	streams map[*memConn][2]netquorum.FilerID
+	past    []recording // of streams that were opened, when record is set
+	record  bool
 
 	places  map[string]Place
 	epochs  map[string]uint64
@@ -181,6 +183,10 @@ func (m *memNetwork) Open(ctx context.Context, to netquorum.FilerID, class Class
 	}
 	near, far := memPipe(w)
 	w.streams[near] = [2]netquorum.FilerID{m.self, to}
+	if w.record {
+		near.said = &memBuffer{}
+		w.past = append(w.past, recording{m.self, to, near.said})
+	}
 	select {
 	case w.accept[to] <- incoming{far, m.self}:
 		return near, nil
@@ -212,6 +218,33 @@ type memConn struct {
 	world *world
 	in    *memBuffer
 	out   *memBuffer
+	said  *memBuffer // a copy of all that was written, or nil
+}
+
+// A recording is what one side of a stream has said.
+type recording struct {
+	from, to netquorum.FilerID
+	said     *memBuffer
+}
+
+// replay says it all again over a new stream, as an attacker or a mad switch
+// might.
+func (w *world) replay(r recording) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nodes[r.to] == nil {
+		return
+	}
+	near, far := memPipe(w)
+	select {
+	case w.accept[r.to] <- incoming{far, r.from}:
+	default:
+		return
+	}
+	r.said.mu.Lock()
+	near.out.b = append(near.out.b, r.said.b...)
+	near.out.closed = true
+	r.said.mu.Unlock()
 }
 
 type memBuffer struct {
@@ -257,6 +290,11 @@ func (c *memConn) Write(p []byte) (int, error) {
 	}
 	b.b = append(b.b, p...)
 	b.cond.Broadcast()
+	if c.said != nil {
+		c.said.mu.Lock()
+		c.said.b = append(c.said.b, p...)
+		c.said.mu.Unlock()
+	}
 	return len(p), nil
 }
 
