@@ -272,7 +272,7 @@ func (c *Carrier) takePong(number uint64) {
 		if p.number != number {
 			continue
 		}
-		c.rtt.sample(now.Sub(p.at))
+		c.rtt.pong(now.Sub(p.at))
 		c.proven[0] = max(c.proven[0], p.seq)
 		c.pings = append(c.pings[:0], c.pings[i+1:]...)
 		c.progress(now)

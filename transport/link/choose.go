@@ -32,7 +32,7 @@ func choose(all []view, current int, bulk bool, now time.Time, settle time.Durat
 				continue
 			}
 		case current >= 0:
-			if !v.proven.After(all[current].suspect) {
+			if v.proven.Before(all[current].suspect) {
 				continue
 			}
 		}
@@ -63,11 +63,42 @@ func preferred(a, b view, bulk bool) bool {
 }
 
 // A roundTrip is the smoothed round trip time of a carrier (RFC 6298, section 2).
-type roundTrip struct{ mean, dev time.Duration }
+type roundTrip struct {
+	mean, dev time.Duration
+	known     bool
+	best      time.Duration // of the pongs since the last settle
+	pongs     int
+	slow      int // settles in a row with nothing but late pongs
+}
+
+// pong notes a round trip.
+func (r *roundTrip) pong(took time.Duration) {
+	if r.pongs++; r.pongs == 1 || took < r.best {
+		r.best = took
+	}
+}
+
+// settle learns from the best round trip since it was called last. Pings that a
+// cut path has held up come in a bunch when it is healed and say nothing about
+// round trips; only a path that is late again and again has become slow.
+func (r *roundTrip) settle(late time.Duration) {
+	const again = 8
+	if r.pongs == 0 {
+		return
+	}
+	r.pongs = 0
+	if r.known && r.best > late {
+		if r.slow++; r.slow < again {
+			return
+		}
+	}
+	r.slow = 0
+	r.sample(r.best)
+}
 
 func (r *roundTrip) sample(d time.Duration) {
-	if r.mean == 0 {
-		r.mean, r.dev = d, d/2
+	if !r.known {
+		r.mean, r.dev, r.known = d, d/2, true
 		return
 	}
 	r.dev += ((d - r.mean).Abs() - r.dev) / 4
@@ -77,7 +108,7 @@ func (r *roundTrip) sample(d time.Duration) {
 // patience is how long an answer may be owed beyond floor until its absence
 // means something.
 func (r roundTrip) patience(floor time.Duration) time.Duration {
-	if r.mean == 0 {
+	if !r.known {
 		return floor + 500*time.Millisecond // nothing is known of the way yet
 	}
 	return min(floor+2*r.mean+4*r.dev, floor+2*time.Second)

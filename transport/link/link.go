@@ -285,9 +285,6 @@ func (l *Link) choose(now time.Time) {
 		*use.which = c
 		if old != nil {
 			l.switches++
-			if old.err == nil && !old.suspect.IsZero() {
-				l.rewind(old)
-			}
 		}
 		// What the peer was told on the old carrier may not have reached it.
 		for _, s := range l.streams {
@@ -295,6 +292,12 @@ func (l *Link) choose(now time.Time) {
 		}
 		l.ackNow = true
 		l.noteChange()
+	}
+	for _, c := range l.carriers {
+		// It may have been left before it fell silent, with data under way.
+		if !c.suspect.IsZero() && c != l.ordinary && c != l.bulk && c.inflight > 0 {
+			l.rewind(c)
+		}
 	}
 	for _, c := range l.carriers {
 		if l.waiting(c) {

@@ -137,6 +137,7 @@ func (c *Carrier) ping(now time.Time) {
 	if len(c.out) > most {
 		return // nothing leaves anyhow
 	}
+	c.rtt.settle(c.rtt.patience(c.link.cfg.Suspect) / 2)
 	c.number++
 	c.pings = append(c.pings, ping{c.number, now, c.seq})
 	c.out = putPing(c.out, kindPing, c.number)

@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/netquorum/netquorum/transport/link"
 )
 
-// Echo is a service that each end of a Pair accepts: what is sent comes back.
-// Sink reads and throws away; Hand gives the stream to Pair.Accepted.
+// Services that each end of a Pair accepts. With Echo what is sent comes back, at
+// once, so the answer must have room in the window; with Copy too, but the
+// service waits for room. Sink reads and throws away; Hand gives the stream to
+// Pair.Accepted.
 const (
 	Echo = "test-echo/1"
+	Copy = "test-copy/1"
 	Sink = "test-sink/1"
 	Hand = "test-hand/1"
 )
@@ -23,7 +28,7 @@ type Pair struct {
 	A, B     *link.Link
 	Paths    []Path
 	Accepted chan *link.Stream // of service Hand, at either end
-	carriers []*link.Carrier   // at A
+	copying  sync.WaitGroup
 }
 
 // NewPair makes a link over n new paths, that ends with the test. Each set
@@ -35,6 +40,7 @@ func NewPair(t testing.TB, k Kind, n int, set ...func(*link.Config)) *Pair {
 	t.Cleanup(func() {
 		p.A.Close()
 		p.B.Close()
+		p.copying.Wait()
 	})
 	for range n {
 		p.Paths = append(p.Paths, k.NewPath(t))
@@ -87,9 +93,15 @@ func (p *Pair) accept(offered []string, _ link.Class) (string, func(*link.Stream
 		case Echo:
 			return s, func(s *link.Stream) {
 				s.Handle(func(b []byte) error {
-					_, err := s.Write(b)
-					return err
+					return s.TryWrite(b)
 				}, func(error) { s.Close() })
+			}
+		case Copy:
+			return s, func(s *link.Stream) {
+				p.copying.Go(func() {
+					defer s.Close()
+					_, _ = io.Copy(s, s) // its caller sees what went wrong
+				})
 			}
 		case Sink:
 			return s, func(s *link.Stream) {
