@@ -105,9 +105,9 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	a.follower.goal = a.provisionalGoal
 	a.traffic = newTraffic(cfg, a.follower)
 	a.monitor = newMonitor(cfg)
-	a.follower.follows = a.watchFor
+	a.follower.follows = a.followed
 	a.endpoint, err = transport.Listen(transport.Config{
-		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
+		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Spare: a.spareEndpoints, Addresses: a.ownAddresses, Link: cfg.link(), Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
 	})
 	if err != nil {
 		applier.Announcer.Close()
@@ -140,6 +140,7 @@ func (a *Agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.follower.Run(ctx, a.cfg.Events) })
 	g.Go(func() error { return server.Serve(ctx, socket) })
 	g.Go(func() error { return a.traffic.Run(ctx) })
+	g.Go(func() error { return a.wakePaths(ctx) })
 	g.Go(func() error { return a.live(ctx, boot) })
 	return g.Wait()
 }
@@ -159,6 +160,7 @@ func (a *Agent) live(ctx context.Context, boot bootcache.Boot) error {
 			case m = <-a.joined:
 			}
 		}
+		m.offer() // before anybody learns that this filer is in a cluster, and joins through it
 		a.become(m, api.StateRunning, "")
 		err := m.Run(ctx)
 		if closeErr := m.Close(); closeErr != nil {
@@ -332,7 +334,8 @@ func (a *Agent) Endpoints(id netquorum.FilerID) []string {
 		return nil
 	}
 	config, _, _ := m.following()
-	return endpoints(config, id, a.cfg.port())
+	paths, _ := reach(config, id, a.cfg.port())
+	return paths
 }
 
 // allow turns filers away that were removed from the cluster.

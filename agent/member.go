@@ -23,6 +23,7 @@ import (
 	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/store/bootcache"
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 )
 
 // What filers ask of each other's agents.
@@ -76,9 +77,12 @@ type network struct{ *transport.Endpoint }
 
 func (n network) Raft() net.Listener { return n.Service(transport.ServiceRaft) }
 
-func (n network) OpenRaft(ctx context.Context, to netquorum.FilerID, _ store.Class) (net.Conn, error) {
-	return n.Dial(ctx, to, transport.ServiceRaft)
+func (n network) OpenRaft(ctx context.Context, to netquorum.FilerID, class store.Class) (net.Conn, error) {
+	return n.Open(ctx, to, transport.ServiceRaft, linkClass[class])
 }
+
+// linkClass has the link's names for the store's classes.
+var linkClass = map[store.Class]link.Class{store.Urgent: link.Urgent, store.Control: link.Control, store.Bulk: link.Bulk}
 
 func (n network) Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
 	return store.Call(ctx, n.Client(), to, path, in, out)
@@ -130,12 +134,16 @@ func bootView(b bootcache.Boot) (netquorum.Config, error) {
 	return c, nil
 }
 
+// offer begins to serve other filers, as soon as there is an identity to show.
+func (m *member) offer() {
+	m.endpoint.Handle(m.handler())
+	m.endpoint.ServeJoin(m)
+}
+
 // Run takes part in the cluster until the context ends. It returns
 // store.ErrNotMember when the filer was removed from the cluster.
 func (m *member) Run(ctx context.Context) error {
 	defer m.endpoint.ServeJoin(nil)
-	m.endpoint.Handle(m.handler())
-	m.endpoint.ServeJoin(m)
 	m.follower.Follow(m.goal)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.lead.Run(ctx) })
@@ -169,6 +177,7 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("POST "+pathAuthority, serve(m.takeAuthority))
 	mux.HandleFunc("POST "+pathHolding, serve(func(context.Context, struct{}) (holding, error) { return holdingOf(m.keys.Ring()), nil }))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
+	mux.HandleFunc("POST "+pathLinks, serve(func(context.Context, struct{}) (api.LinkReport, error) { return m.links(), nil }))
 	m.agent.serveInterfaces(mux)
 	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
 	return mux

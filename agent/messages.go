@@ -10,6 +10,7 @@ import (
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/messages"
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 )
 
 // serviceMessages carries reliable messages between filers.
@@ -71,8 +72,12 @@ type messageNetwork struct {
 	net.Listener
 }
 
-func (n messageNetwork) Open(ctx context.Context, to netquorum.FilerID, _ messages.Class) (net.Conn, error) {
-	return n.endpoint.Dial(ctx, to, serviceMessages)
+func (n messageNetwork) Open(ctx context.Context, to netquorum.FilerID, class messages.Class) (net.Conn, error) {
+	c := link.Control
+	if class == messages.ClassBulk {
+		c = link.Bulk
+	}
+	return n.endpoint.Open(ctx, to, serviceMessages, c)
 }
 
 func (n messageNetwork) Accept() (net.Conn, netquorum.FilerID, error) {
@@ -80,8 +85,7 @@ func (n messageNetwork) Accept() (net.Conn, netquorum.FilerID, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	id, _ := transport.PeerOf(conn)
-	return conn, id, nil
+	return conn, transport.PeerOf(conn), nil
 }
 
 // hosts tells messages who hosts what, by the configuration and this filer's lease.

@@ -27,6 +27,7 @@ func metricsHandler(a *Agent) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(newTrafficMetrics(a, desc))
 	r.MustRegister(newMonitorMetrics(a))
+	r.MustRegister(newLinkMetrics(a, desc))
 	r.MustRegister(newMessageMetrics(a))
 	r.MustRegister(&metrics{
 		agent:     a,

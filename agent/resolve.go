@@ -11,7 +11,14 @@ import (
 // endpoints returns where the filer with the id may be reached: its mgmt
 // addresses in the configuration first, then what was known when it joined.
 func endpoints(c netquorum.Config, id netquorum.FilerID, port string) []string {
-	var out []string
+	paths, spare := reach(c, id, port)
+	return append(paths, spare...)
+}
+
+// reach returns at which addresses a filer is to be reached, and at which others
+// it may be: what was known when it joined counts for as long as the
+// configuration has no mgmt addresses for it.
+func reach(c netquorum.Config, id netquorum.FilerID, port string) (paths, spare []string) {
 	for d := range c.All(netquorum.KindMember) {
 		m := d.Spec.(*netquorum.Member)
 		if m.ID != id {
@@ -24,15 +31,18 @@ func endpoints(c netquorum.Config, id netquorum.FilerID, port string) []string {
 			}
 		}
 		for _, a := range managementAddresses(c, d.Name) {
-			out = append(out, net.JoinHostPort(a.String(), port))
+			paths = append(paths, net.JoinHostPort(a.String(), port))
 		}
 		for _, e := range m.Endpoints {
-			if !slices.Contains(out, e) {
-				out = append(out, e)
+			if !slices.Contains(paths, e) {
+				spare = append(spare, e)
 			}
 		}
+		if len(paths) == 0 {
+			paths, spare = spare, nil
+		}
 	}
-	return out
+	return paths, spare
 }
 
 // managementAddresses returns the addresses of the filer's mgmt aliases.

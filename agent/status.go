@@ -124,6 +124,7 @@ func (m *member) self(ctx context.Context) selfAnswer {
 	}
 	config, _, _ := m.following()
 	out.Links = links(ctx, m.kernel, config, m.name)
+	out.Peers = m.links().Links
 	describe(&out, m.agent.monitored())
 	return selfAnswer{out, m.seen.all(), m.lead.Waiting(), holdingOf(m.keys.Ring()), m.agent.traffic.summary(ctx, config, m.name)}
 }

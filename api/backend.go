@@ -52,6 +52,7 @@ type Backend interface {
 	Watch(ctx context.Context, from netquorum.Revision) iter.Seq2[Change, error]
 
 	MonitorBackend
+	LinksBackend
 
 	// Rollout tells of the rollout that is open or was the last. ErrNotFound
 	// when there was none.

@@ -113,6 +113,9 @@ var routes = slices.Concat([]route{
 		detail: "One JSON event a line, or server-sent events when the Accept header asks for text/event-stream. The first has the whole report.",
 		query:  []query{queryFiler}, handle: (*Server).getInterfacesWatch},
 
+	{method: "GET", path: "/v1/links", summary: "How a filer reaches the others", reply: LinkReport{}, query: []query{queryFiler},
+		detail: "Each link with its paths, their states and what went over them. Answers without a quorum too.", handle: (*Server).getLinks},
+
 	{method: "GET", path: "/v1/schema", summary: "JSON Schema of the documents", reply: schema{}, replyTypes: []string{typeSchema}, handle: (*Server).getSchema},
 	{method: "GET", path: "/v1/openapi.json", summary: "This document", reply: schema{}, handle: (*Server).getOpenAPI},
 }, securityRoutes, partnerRoutes, messageRoutes)

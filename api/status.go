@@ -76,7 +76,9 @@ type FilerStatus struct {
 	Lease     *Lease            `json:"lease,omitempty"`
 	Features  []Feature         `json:"features,omitempty"`
 	Links     []InterfaceStatus `json:"interfaces,omitempty"`
-	Errors    []ObjectError     `json:"errors,omitempty"`
+	// Peers are its links to other filers.
+	Peers  []Link        `json:"links,omitempty"`
+	Errors []ObjectError `json:"errors,omitempty"`
 	// Drifts are objects that somebody else changed lately, the worst first.
 	Drifts []Drift `json:"drifts,omitempty"`
 	// Troubles are the interfaces that do not work, Findings what works less

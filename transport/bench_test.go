@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
@@ -84,7 +85,7 @@ func postOnce(b *testing.B, a, z *transporttest.Filer) {
 func BenchmarkRoundTrip(b *testing.B) {
 	bare := bareEcho(b)
 	a, z := newBenchPair(b)
-	service, err := a.Dial(context.Background(), z.ID, echo)
+	service, err := a.Open(context.Background(), z.ID, echo, link.Control)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func BenchmarkRequests64(b *testing.B) {
 func BenchmarkSetup(b *testing.B) {
 	a, z := newBenchPair(b)
 	for b.Loop() {
-		c, err := a.Dial(context.Background(), z.ID, echo)
+		c, err := a.Open(context.Background(), z.ID, echo, link.Control)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -54,23 +54,27 @@ func (e *Endpoint) forget(c *trackedConn) {
 	delete(e.conns, c)
 }
 
-// Recheck closes the connections, in both directions, of peers that Allow no
-// longer accepts. Call it after every change of who belongs to the cluster.
+// Recheck ends the links, and closes the connections in both directions, of peers
+// that Allow no longer accepts. Call it after every change of who belongs to the cluster.
 func (e *Endpoint) Recheck() {
+	for _, k := range e.allKeepers() { // Allow is the caller's code: not under our lock
+		if !e.allowed(k.id) {
+			e.log.Info("link closed: the filer is no longer allowed", "peer", k.id)
+			k.dismiss()
+		}
+	}
+	e.requests.drop(func(id netquorum.FilerID) bool { return !e.allowed(id) })
 	e.mu.Lock()
 	open := make(map[*trackedConn]netquorum.FilerID, len(e.conns))
 	for c, peer := range e.conns {
 		open[c] = peer
 	}
 	e.mu.Unlock()
-	for c, peer := range open { // Allow is the caller's code: not under our lock
+	for c, peer := range open { // those that are on their way into a link
 		if !e.allowed(peer) {
-			e.log.Info("connection closed: the filer is no longer allowed", "peer", peer)
 			c.Close()
 		}
 	}
-	e.requests.drop(func(id netquorum.FilerID) bool { return !e.allowed(id) })
-	e.dialer.drop(func(id netquorum.FilerID) bool { return !e.allowed(id) })
 }
 
 func (e *Endpoint) allowed(id netquorum.FilerID) bool { return e.cfg.Allow == nil || e.cfg.Allow(id) }

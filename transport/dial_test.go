@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
@@ -24,7 +27,7 @@ type switchboard struct {
 	tried []string
 }
 
-func (s *switchboard) dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (s *switchboard) dial(ctx context.Context, _ netip.Addr, address string) (net.Conn, error) {
 	s.mu.Lock()
 	s.tried = append(s.tried, address)
 	to := s.to[address]
@@ -65,52 +68,49 @@ func (s *switchboard) clear() []string {
 // attemptTimeout is long beside what a dial may take when one candidate works.
 const attemptTimeout = 2 * time.Second
 
-func newSwitchboard(t *testing.T) (*switchboard, *transporttest.Cluster, *transporttest.Filer, *transporttest.Filer) {
+func newSwitchboard(t *testing.T, set ...func(*transport.Config)) (*switchboard, *transporttest.Cluster, *transporttest.Filer, *transporttest.Filer) {
 	s := &switchboard{to: map[string]func(context.Context) (net.Conn, error){}}
-	c := transporttest.New(t, 2, func(cfg *transport.Config) {
-		cfg.DialContext = s.dial
+	c := transporttest.New(t, 2, append(set, func(cfg *transport.Config) {
+		cfg.Dial = s.dial
 		cfg.AttemptTimeout = attemptTimeout
 		cfg.Stagger = 20 * time.Millisecond
-	})
+	})...)
+	c.Route(c.Filers[0].ID) // only the first calls
 	serveEcho(t, c.Filers[1])
 	return s, c, c.Filers[0], c.Filers[1]
 }
 
-func TestDialFindsTheAddressThatWorks(t *testing.T) {
-	s, c, a, b := newSwitchboard(t)
-	real := b.Addr().String()
+func TestOpenFindsThePathThatWorks(t *testing.T) {
 	tests := []struct {
 		name      string
 		endpoints []string
-		prepare   func()
+		prepare   func(s *switchboard, a *transporttest.Filer, real string)
 		at        string
 	}{
-		{"the first one", []string{"one:1", "two:1"}, func() { s.connect("one:1", real) }, "one:1"},
-		{"the second, when the first refuses", []string{"none:1", "two:1"}, func() { s.connect("two:1", real) }, "two:1"},
-		{"the last, beside silent ones", []string{"s1:1", "s2:1", "s3:1", "four:1"}, func() {
+		{"the first one", []string{"one:1", "two:1"}, func(s *switchboard, _ *transporttest.Filer, real string) { s.connect("one:1", real) }, "one:1"},
+		{"the second, when the first refuses", []string{"none:1", "two:1"}, func(s *switchboard, _ *transporttest.Filer, real string) { s.connect("two:1", real) }, "two:1"},
+		{"the last, beside silent ones", []string{"s1:1", "s2:1", "s3:1", "four:1"}, func(s *switchboard, _ *transporttest.Filer, real string) {
 			s.silent("s1:1")
 			s.silent("s2:1")
 			s.silent("s3:1")
 			s.connect("four:1", real)
 		}, "four:1"},
-		{"one behind another filer's address", []string{"wrong:1", "five:1"}, func() {
+		{"one behind another filer's address", []string{"wrong:1", "five:1"}, func(s *switchboard, a *transporttest.Filer, real string) {
 			s.connect("wrong:1", a.Addr().String())
-			serveEcho(t, a)
 			s.connect("five:1", real)
 		}, "five:1"},
-		{"one without a port", []string{"six"}, func() { s.connect("six:7480", real) }, "six:7480"},
+		{"one without a port", []string{"six"}, func(s *switchboard, _ *transporttest.Filer, real string) { s.connect("six:7480", real) }, "six:7480"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.prepare()
+			s, c, a, b := newSwitchboard(t)
+			test.prepare(s, a, b.Addr().String())
 			c.Route(b.ID, test.endpoints...)
-			s.clear()
 			start := time.Now()
-			conn, err := a.Dial(within(t, 5*time.Second), b.ID, echo)
+			conn, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
 			if took := time.Since(start); took > attemptTimeout/2 {
 				t.Errorf("took %v", took)
 			}
@@ -118,23 +118,55 @@ func TestDialFindsTheAddressThatWorks(t *testing.T) {
 			if tried := s.clear(); tried[0] != transport.WithPort(test.endpoints[0]) || !slices.Contains(tried, test.at) {
 				t.Errorf("tried %v, want %v in this order as far as %s", tried, test.endpoints, test.at)
 			}
-			again, err := a.Dial(within(t, 5*time.Second), b.ID, echo)
+			again, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
 			if err != nil {
 				t.Fatal(err)
 			}
-			again.Close()
-			if tried := s.clear(); tried[0] != test.at {
-				t.Errorf("the second time tried %v, want %s first", tried, test.at)
+			mustSay(t, again, "by the same link")
+			if tried := s.clear(); slices.Contains(tried, test.at) {
+				t.Errorf("the second time dialled %v although there is a link", tried)
 			}
 		})
 	}
 }
 
-func TestDialSaysWhatItTried(t *testing.T) {
+// Addresses that are no paths are tried while there is no other, and are left when
+// there is.
+func TestSpareAddressesServeUntilAPathWorks(t *testing.T) {
+	s, c, a, b := newSwitchboard(t, func(cfg *transport.Config) {
+		cfg.Spare = func(id netquorum.FilerID) []string { return []string{"spare:1"} }
+	})
+	s.connect("spare:1", b.Addr().String())
+	c.Route(b.ID, "path:1")
+	conn, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, conn, "by the spare address")
+	s.connect("path:1", b.Addr().String())
+	a.Wake()
+	transporttest.Eventually(t, "the carrier of the path to be the only one", func() bool {
+		ps := pathsOf(a, b.ID)
+		return len(ps) == 1 && ps[0].Dialled == "path:1" && ps[0].State == "up"
+	})
+	mustSay(t, conn, "by the path")
+}
+
+// pathsOf are the paths of the link to a filer.
+func pathsOf(f *transporttest.Filer, to netquorum.FilerID) []transport.PathStatus {
+	for _, l := range f.Links() {
+		if l.Filer == to {
+			return l.Paths
+		}
+	}
+	return nil
+}
+
+func TestOpenSaysWhatItTried(t *testing.T) {
 	s, c, a, b := newSwitchboard(t)
 	s.silent("dark:1")
 	c.Route(b.ID, "none:1", "dark:1")
-	_, err := a.Dial(within(t, 5*time.Second), b.ID, echo)
+	_, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
 	var failed *transport.DialError
 	if !errors.As(err, &failed) || len(failed.Attempts) != 2 {
 		t.Fatalf("got %v, want a DialError with two attempts", err)
@@ -152,7 +184,7 @@ func TestDialSaysWhatItTried(t *testing.T) {
 		}
 	}
 	c.Route(b.ID)
-	if _, err := a.Dial(within(t, 5*time.Second), b.ID, echo); !errors.Is(err, transport.ErrNoEndpoints) {
+	if _, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control); !errors.Is(err, transport.ErrNoEndpoints) {
 		t.Errorf("without endpoints: %v", err)
 	}
 	if st := a.Stats(); st.Dials != 2 || st.DialsFailed != 2 || st.Attempts != 2 {
@@ -160,7 +192,7 @@ func TestDialSaysWhatItTried(t *testing.T) {
 	}
 }
 
-func TestDialEndsWithItsContextAndLeavesNothing(t *testing.T) {
+func TestOpenEndsWithItsContextAndLeavesNothing(t *testing.T) {
 	s, c, a, b := newSwitchboard(t)
 	for _, address := range []string{"s1:1", "s2:1", "s3:1"} {
 		s.silent(address)
@@ -170,7 +202,7 @@ func TestDialEndsWithItsContextAndLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := a.Dial(ctx, b.ID, echo)
+	_, err := a.Open(ctx, b.ID, echo, link.Control)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
@@ -182,36 +214,6 @@ func TestDialEndsWithItsContextAndLeavesNothing(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	settled(t, before)
-}
-
-// Both candidates answer at the same instant: one connection is returned, the
-// other must not stay open.
-func TestTheLoserOfADialIsClosed(t *testing.T) {
-	s, c, a, b := newSwitchboard(t)
-	var both sync.WaitGroup
-	both.Add(2)
-	for _, address := range []string{"one:1", "two:1"} {
-		s.connect(address, b.Addr().String())
-		plain := s.to[address]
-		s.to[address] = func(ctx context.Context) (net.Conn, error) {
-			both.Done()
-			both.Wait()
-			return plain(ctx)
-		}
-	}
-	c.Route(b.ID, "one:1", "two:1")
-	conn, err := a.Dial(within(t, 5*time.Second), b.ID, echo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustSay(t, conn, "winner")
-	transporttest.Eventually(t, "one connection to remain", func() bool {
-		return a.Stats().Open == 1 && b.Stats().Open <= 1
-	})
-	conn.Close()
-	transporttest.Eventually(t, "none to remain", func() bool {
-		return a.Stats().Open == 0 && b.Stats().Open == 0
-	})
 }
 
 func TestWithPort(t *testing.T) {

@@ -8,17 +8,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/transport/link"
 )
 
 // DefaultPort is where filers listen for each other.
 const DefaultPort = "7480"
 
-// A Resolver says where a filer may be reached: host:port candidates, the best
-// first. It is asked at every dial, so addresses may come and go.
+// A Resolver says where a filer may be reached: host:port, the best first. Each is
+// a path, on which the link to the filer has a carrier. It is asked again and
+// again, so addresses may come and go; Endpoint.Readdress tells that they did.
 type Resolver interface {
 	Endpoints(id netquorum.FilerID) []string
 }
@@ -34,14 +38,23 @@ type Config struct {
 	// used from then on.
 	Identity func() *Identity
 	Resolver Resolver
+	// Spare returns further addresses of a filer, which are tried while it is
+	// not reached by any path.
+	Spare func(netquorum.FilerID) []string
+	// Addresses returns this filer's own addresses for talking to others, with
+	// their networks: a filer in the same network is dialled from there. What it
+	// does not settle the kernel does.
+	Addresses func() []netip.Prefix
+	// Link holds how links behave; the endpoint fills in who they are between.
+	Link link.Config
 	// Allow reports whether a filer with a good certificate (still) belongs to
 	// the cluster; everyone with one when nil. See Endpoint.Recheck.
 	Allow func(netquorum.FilerID) bool
 	Log   *slog.Logger
 
 	HandshakeTimeout time.Duration // from accept to a proof of identity
-	AttemptTimeout   time.Duration // one candidate of a dial
-	Stagger          time.Duration // until the next candidate is tried beside
+	AttemptTimeout   time.Duration // one attempt at one path
+	Stagger          time.Duration // until the next path is tried beside, while there is no link
 	PingAfter        time.Duration // silence on a request connection until it is probed
 	PingTimeout      time.Duration // until an unanswered probe ends the connection
 	JoinTimeout      time.Duration // how long Joining.Admit may take
@@ -50,8 +63,9 @@ type Config struct {
 
 	// Now is the clock for certificates and limits; time.Now when nil.
 	Now func() time.Time
-	// DialContext connects to a candidate; a tuned net.Dialer when nil.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Dial connects to host:port, from a local address if that is valid; by TCP
+	// when nil.
+	Dial func(ctx context.Context, local netip.Addr, remote string) (net.Conn, error)
 }
 
 func (c Config) withDefaults() Config {
@@ -78,8 +92,14 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.DialContext == nil {
-		c.DialContext = (&net.Dialer{KeepAliveConfig: keepAlive, Control: tune}).DialContext
+	if c.Dial == nil {
+		c.Dial = dial
+	}
+	if c.Addresses == nil {
+		c.Addresses = func() []netip.Prefix { return nil }
+	}
+	if c.Spare == nil {
+		c.Spare = func(netquorum.FilerID) []string { return nil }
 	}
 	return c
 }
@@ -93,19 +113,21 @@ type Endpoint struct {
 	halfOpen halfOpen
 	count    counters
 	joins    *joinServer
-	dialer   *dialer
 	requests *requestClient
 	client   *http.Client
+	// generation counts the identities that this filer has shown; see Renew.
+	generation atomic.Uint64
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the accept loop and every handshake and join
+	wg     sync.WaitGroup // the accept loop, every handshake and join, the keepers of links
 
 	mu        sync.Mutex
 	closed    bool
 	services  map[Service]*serviceListener
 	strangers map[Service]Proof
 	conns     map[*trackedConn]netquorum.FilerID
+	keepers   map[netquorum.FilerID]*keeper
 	server    *requestServer
 }
 
@@ -126,10 +148,10 @@ func Listen(cfg Config) (*Endpoint, error) {
 		halfOpen: halfOpen{max: cfg.MaxHalfOpen},
 		services: map[Service]*serviceListener{},
 		conns:    map[*trackedConn]netquorum.FilerID{},
+		keepers:  map[netquorum.FilerID]*keeper{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.joins = newJoinServer(e)
-	e.dialer = newDialer(e)
 	e.requests = newRequestClient(e)
 	e.client = e.requests.httpClient()
 	e.wg.Add(1)
@@ -144,8 +166,8 @@ func Listen(cfg Config) (*Endpoint, error) {
 func (e *Endpoint) Addr() net.Addr { return e.ln.Addr() }
 
 // Service begins to offer a service and returns the listener that accepts its
-// connections, all from authenticated filers. It returns the same listener
-// until that is closed.
+// streams, all from authenticated filers. It returns the same listener until that
+// is closed.
 func (e *Endpoint) Service(s Service) net.Listener {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -280,8 +302,9 @@ func (e *Endpoint) serve(raw *trackedConn, a *applicant) {
 	}
 }
 
-// establish hands a connection whose peer is known to its service. It is no
-// longer half-open before anybody may use it: a flood must not push it out then.
+// establish makes a connection whose peer is known a carrier of the link to that
+// filer. It is no longer half-open before anybody may use it: a flood must not
+// push it out then.
 func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake, a *applicant) error {
 	if !e.halfOpen.leave(a) {
 		h.reason = Crowded
@@ -293,11 +316,10 @@ func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake, a *
 	if err := e.remember(raw, h.peer.id); err != nil {
 		return err
 	}
-	if l := e.listener(h.service); l == nil || !l.offer(conn) {
-		h.reason = NotAccepted
-		return errors.New("nobody accepts connections of the service")
-	}
 	e.count.established.Add(1)
+	if err := e.accepted(proven{raw, conn, h.peer, h.generation}); err != nil {
+		e.log.Debug("a connection did not become part of a link", "peer", h.peer.id, "from", raw.RemoteAddr(), "err", err)
+	}
 	return nil
 }
 

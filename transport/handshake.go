@@ -20,6 +20,8 @@ type handshake struct {
 	service  Service
 	peer     person
 	reason   Reason
+
+	generation uint64 // of the identity that was shown
 }
 
 func (h *handshake) config() *tls.Config {
@@ -35,6 +37,7 @@ func (h *handshake) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return nil, nil // the version check that follows refuses it
 	}
 	refuse := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"netquorum-none"}}
+	h.generation = h.endpoint.generation.Load()
 	identity := h.endpoint.cfg.Identity()
 	h.reason = UnknownService
 	for _, p := range hello.SupportedProtos {
@@ -47,7 +50,7 @@ func (h *handshake) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			h.service, h.reason = s, ""
 			return h.endpoint.strangerTLS(s)
 		}
-		if h.endpoint.listener(s) == nil {
+		if s != serviceLink {
 			continue
 		}
 		if identity == nil {
@@ -105,11 +108,11 @@ func (h *handshake) why(err error) Reason {
 }
 
 // dialConfig is the client's side: the peer must be exactly the filer called.
-func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID, s Service) *tls.Config {
+func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID) *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{*identity.leaf},
-		NextProtos:   []string{string(s)},
+		NextProtos:   []string{string(serviceLink)},
 		// Filers have ids, not host names; VerifyConnection verifies the chain.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
@@ -120,8 +123,8 @@ func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID, s Serv
 			if p.id != want {
 				return &PeerError{Reason: WrongFiler, Filer: p.id, Name: p.name, Want: want}
 			}
-			if cs.NegotiatedProtocol != string(s) {
-				return errors.New("the peer did not confirm the service " + string(s))
+			if cs.NegotiatedProtocol != string(serviceLink) {
+				return errors.New("the peer did not confirm the service " + string(serviceLink))
 			}
 			return nil
 		},

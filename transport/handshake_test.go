@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
@@ -97,7 +98,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 	caller := func(change func(*tls.Config), certs ...tls.Certificate) func(net.Conn) error {
 		return func(raw net.Conn) error {
-			cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{string(echo)}, Certificates: certs}
+			cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocolLink}, Certificates: certs}
 			if change != nil {
 				change(cfg)
 			}
@@ -127,8 +128,8 @@ func TestStrangersAreRefused(t *testing.T) {
 		{"a filer id that is no host name", caller(nil, ours.issue(t, nil, "netquorum:filer:a/b", cluster)), transport.NotAFiler, "bad certificate"},
 		{"a certificate for servers only", caller(nil, ours.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }, filer, cluster)), transport.NotAFiler, "bad certificate"},
 		{"a certificate signed by a filer", caller(nil, (&forge{ca: mustParse(t, good), key: good.PrivateKey.(*ecdsa.PrivateKey)}).issue(t, nil, filer, cluster)), transport.OtherCluster, "bad certificate"},
-		{"an unknown service", caller(func(c *tls.Config) { c.NextProtos = []string{"test-echo/2"} }, good), transport.UnknownService, "no application protocol"},
-		{"no service", caller(func(c *tls.Config) { c.NextProtos = nil }, good), transport.UnknownService, "internal error"},
+		{"an unknown protocol", caller(func(c *tls.Config) { c.NextProtos = []string{"netquorum-link/9"} }, good), transport.UnknownService, "no application protocol"},
+		{"no protocol", caller(func(c *tls.Config) { c.NextProtos = nil }, good), transport.UnknownService, "internal error"},
 		{"TLS 1.2", caller(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, good), transport.OldTLS, "protocol version not supported"},
 		{"plain HTTP", func(raw net.Conn) error {
 			_, err := say(raw, "GET / HTTP/1.1\r\n\r\n")
@@ -187,10 +188,17 @@ func TestStrangersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	if err := caller(nil, good)(raw); err != nil {
-		t.Errorf("a good certificate is refused: %v", err)
+	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocolLink}, Certificates: []tls.Certificate{good}})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Errorf("a good certificate is not greeted: %v", err)
 	}
 }
+
+// protocolLink is what carriers of links offer.
+const protocolLink = "netquorum-link/1"
 
 func mustParse(t testing.TB, c tls.Certificate) *x509.Certificate {
 	t.Helper()
@@ -239,13 +247,13 @@ func TestImpostorsAreNotSpokenTo(t *testing.T) {
 	}{
 		{"another filer of the cluster", a.Addr().String(), transport.WrongFiler},
 		{"a filer of another cluster", other.Filers[0].Addr().String(), transport.OtherCluster},
-		{"an expired filer", serve(ours.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Unix(1, 0) }, me, cluster), string(echo)), transport.Expired},
-		{"a filer that may only call", serve(ours.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }, me, cluster), string(echo)), transport.NotAFiler},
+		{"an expired filer", serve(ours.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Unix(1, 0) }, me, cluster), protocolLink), transport.Expired},
+		{"a filer that may only call", serve(ours.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }, me, cluster), protocolLink), transport.NotAFiler},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c.Route(b.ID, test.at)
-			_, err := a.Dial(within(t, 5*time.Second), b.ID, echo)
+			_, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
 			var peer *transport.PeerError
 			if !errors.As(err, &peer) || peer.Reason != test.reason {
 				t.Errorf("got %v, want a PeerError for %s", err, test.reason)
@@ -257,7 +265,7 @@ func TestImpostorsAreNotSpokenTo(t *testing.T) {
 	}
 	t.Run("a server that does not confirm the service", func(t *testing.T) {
 		c.Route(b.ID, serve(ours.issue(t, nil, me, cluster)))
-		if _, err := a.Dial(within(t, 5*time.Second), b.ID, echo); err == nil {
+		if _, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control); err == nil {
 			t.Error("the connection was used")
 		}
 	})
@@ -276,7 +284,7 @@ func TestAFilerWithoutATimeIsStillAMember(t *testing.T) {
 	serveEcho(t, lost)
 	serveEcho(t, c.Filers[0])
 	for _, pair := range [][2]*transporttest.Filer{{c.Filers[0], lost}, {lost, c.Filers[0]}} {
-		conn, err := pair[0].Dial(within(t, 5*time.Second), pair[1].ID, echo)
+		conn, err := pair[0].Open(within(t, 5*time.Second), pair[1].ID, echo, link.Control)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,7 +316,7 @@ func TestAFloodOfHalfOpenConnectionsPushesOutOnlyItself(t *testing.T) {
 	a, b := c.Filers[0], c.Filers[1]
 	serveEcho(t, b)
 	ctx := within(t, 60*time.Second)
-	conn, err := a.Dial(ctx, b.ID, echo)
+	conn, err := a.Open(ctx, b.ID, echo, link.Control)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +330,7 @@ func TestAFloodOfHalfOpenConnectionsPushesOutOnlyItself(t *testing.T) {
 		}
 		silent = append(silent, s)
 		if i%200 == 100 {
-			honest, err := a.Dial(ctx, b.ID, echo)
+			honest, err := a.Open(ctx, b.ID, echo, link.Control)
 			if err != nil {
 				t.Fatalf("an honest filer is kept out after %d silent connections: %v", i, err)
 			}

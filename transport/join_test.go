@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
@@ -135,7 +136,7 @@ func TestAFilerJoinsAndTakesPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	conn, err := e.Dial(ctx, f.ID, echo)
+	conn, err := e.Open(ctx, f.ID, echo, link.Control)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/transport/link"
 )
 
 // A PeerError says why the other side is not who it should be.
@@ -93,24 +94,22 @@ func whose(cert *x509.Certificate) (person, error) {
 }
 
 // PeerOf returns the authenticated filer at the other end of a connection that
-// Dial returned or a service accepted, and the name that the filer had when its
-// certificate was issued. It returns empty strings for any other connection.
-func PeerOf(conn net.Conn) (id netquorum.FilerID, name string) {
-	c, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
-	if !ok {
-		return "", ""
+// Open returned or a service accepted; an empty id for any other connection.
+func PeerOf(conn net.Conn) netquorum.FilerID {
+	if a, ok := conn.RemoteAddr().(link.Addr); ok {
+		return netquorum.FilerID(a)
 	}
-	cs := c.ConnectionState()
-	return peerOf(&cs)
+	return ""
 }
 
-func peerOf(cs *tls.ConnectionState) (netquorum.FilerID, string) {
-	if cs == nil || !cs.HandshakeComplete || len(cs.PeerCertificates) == 0 {
-		return "", ""
+// peerOf is who a verified connection is with.
+func peerOf(cs tls.ConnectionState) person {
+	if len(cs.PeerCertificates) == 0 {
+		return person{}
 	}
 	p, err := whose(cs.PeerCertificates[0])
 	if err != nil {
-		return "", ""
+		return person{}
 	}
-	return p.id, p.name
+	return p
 }

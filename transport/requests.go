@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/transport/link"
 )
 
 // http2 returns the settings of both ends. A peer that lost its power or its
@@ -24,9 +25,10 @@ func (c Config) http2() *http.HTTP2Config {
 	}
 }
 
+// onlyHTTP2 is HTTP/2 by prior knowledge (RFC 9113, 3.3): TLS is below the link.
 func onlyHTTP2() *http.Protocols {
 	p := new(http.Protocols)
-	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
 	return p
 }
 
@@ -62,12 +64,14 @@ func newRequestClient(e *Endpoint) *requestClient {
 		Protocols:          onlyHTTP2(),
 		HTTP2:              e.cfg.http2(),
 		DisableCompression: true,
-		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			id, _, err := net.SplitHostPort(address)
 			if err != nil {
 				return nil, err
 			}
-			return e.Dial(ctx, netquorum.FilerID(id), ServiceRequests)
+			ctx, cancel := context.WithTimeout(ctx, e.cfg.AttemptTimeout)
+			defer cancel()
+			return e.Open(ctx, netquorum.FilerID(id), ServiceRequests, link.Control)
 		},
 	}
 	return c
@@ -116,7 +120,7 @@ func (c *requestClient) get(ctx context.Context, id netquorum.FilerID) (conn *ht
 		l = &lane{ready: make(chan struct{})}
 		if !c.endpoint.start(func() { c.dial(l, id) }) {
 			c.mu.Unlock()
-			return nil, false, notSent(id, ServiceRequests, net.ErrClosed)
+			return nil, false, notSent(id, []Service{ServiceRequests}, net.ErrClosed)
 		}
 		c.lanes[id] = l
 	}
@@ -125,14 +129,14 @@ func (c *requestClient) get(ctx context.Context, id netquorum.FilerID) (conn *ht
 	case <-l.ready:
 		return l.conn, kept, l.err
 	case <-ctx.Done():
-		return nil, false, notSent(id, ServiceRequests, ctx.Err())
+		return nil, false, notSent(id, []Service{ServiceRequests}, ctx.Err())
 	}
 }
 
 // dial makes the lane's connection. It is bounded by the endpoint's life and
 // the attempts' time-outs, not by the first caller's context: others wait too.
 func (c *requestClient) dial(l *lane, id netquorum.FilerID) {
-	l.conn, l.err = c.transport.NewClientConn(c.endpoint.ctx, "https", net.JoinHostPort(string(id), "443"))
+	l.conn, l.err = c.transport.NewClientConn(c.endpoint.ctx, "http", net.JoinHostPort(string(id), "80"))
 	close(l.ready)
 	if l.err != nil {
 		c.mu.Lock()

@@ -68,8 +68,7 @@ func newRequestServer(e *Endpoint) *requestServer {
 		// The connection says who the peer is; what a request claims about its
 		// own scheme or host has no part in it.
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			id, _ := PeerOf(c)
-			return context.WithValue(ctx, peerKey{}, id)
+			return context.WithValue(ctx, peerKey{}, PeerOf(c))
 		},
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Service is what a connection is for: its name in ALPN, with its version.
-// Two versions of a service are two services, and a filer may offer both.
+// A Service is what a stream is for, or a connection in ALPN: a name with a
+// version. Two versions of a service are two services, and a filer may offer both.
 type Service string
 
 const (
@@ -14,14 +14,18 @@ const (
 	ServiceRaft Service = "netquorum-raft/2"
 	// ServiceRequests carries requests between filers: plain HTTP/2.
 	ServiceRequests Service = "h2"
-	// ServiceJoin is the only one for which the caller has no certificate yet.
+
+	// ServiceJoin is a connection's, the only one for which the caller has no
+	// certificate yet.
 	ServiceJoin Service = "netquorum-join/1"
+	// serviceLink is that of connections which become carriers of links.
+	serviceLink Service = "netquorum-link/1"
 )
 
-// backlog is how many authenticated connections may wait for Accept.
+// backlog is how many streams may wait for Accept.
 const backlog = 64
 
-// A serviceListener hands out the connections of one service. Closing it
+// A serviceListener hands out the streams of one service. Closing it
 // withdraws the service; the port and the other services stay.
 type serviceListener struct {
 	service  Service
@@ -39,7 +43,7 @@ func newServiceListener(e *Endpoint, s Service) *serviceListener {
 	}
 }
 
-// Accept waits for the next connection whose peer has proved who it is.
+// Accept waits for the next stream that a filer opens: a *link.Stream.
 func (l *serviceListener) Accept() (net.Conn, error) {
 	select {
 	case <-l.done:
@@ -54,7 +58,7 @@ func (l *serviceListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close withdraws the service and closes the connections that nobody accepted.
+// Close withdraws the service and closes the streams that nobody accepted.
 // Those that were accepted belong to who accepted them.
 func (l *serviceListener) Close() error {
 	l.endpoint.withdraw(l)
@@ -72,8 +76,11 @@ func (l *serviceListener) Close() error {
 // Addr returns the address of the port that all services share.
 func (l *serviceListener) Addr() net.Addr { return l.endpoint.Addr() }
 
-// offer queues a connection for Accept. It never waits: an owner that does not
-// accept must not hold up the handshakes of others.
+// full reports whether nobody has accepted for too long.
+func (l *serviceListener) full() bool { return len(l.conns) == cap(l.conns) }
+
+// offer queues a stream for Accept. It never waits: an owner that does not
+// accept must not hold up the streams of others.
 func (l *serviceListener) offer(c net.Conn) bool {
 	l.endpoint.mu.Lock() // against Close, which empties the queue for the last time
 	defer l.endpoint.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -86,7 +87,7 @@ func (e *Endpoint) serveStranger(raw *trackedConn, conn *tls.Conn, h *handshake,
 func (e *Endpoint) DialStranger(ctx context.Context, address string, s Service) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.HandshakeTimeout)
 	defer cancel()
-	raw, err := e.cfg.DialContext(ctx, "tcp", WithPort(address))
+	raw, err := e.cfg.Dial(ctx, netip.Addr{}, WithPort(address))
 	if err != nil {
 		return nil, err
 	}

@@ -169,3 +169,13 @@ func (v view) wants(h held) bool {
 	}
 	return false
 }
+
+// alive reports whether a carrier works.
+func (v view) alive() bool {
+	for _, h := range v.have {
+		if h.works() {
+			return true
+		}
+	}
+	return false
+}

@@ -40,6 +40,7 @@ type Backend struct {
 	statistics api.Statistics
 	present    []api.Presence
 	monitors   monitors
+	links      map[string]api.LinkReport
 	rollout    *api.Rollout
 	authority  api.Authority
 	removed    []api.RemoveRequest
