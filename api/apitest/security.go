@@ -42,7 +42,7 @@ func (b *Backend) RemoveFiler(ctx context.Context, r api.RemoveRequest) (api.Rem
 	if err := b.ready(true); err != nil {
 		return api.RemoveResult{}, err
 	}
-	if _, ok := b.state.Config().Get(netquorum.KindFiler, r.Filer); !ok {
+	if _, ok := b.state.Config().Get(netquorum.KindFiler, r.Filer); !ok && r.Filer != b.filer {
 		return api.RemoveResult{}, api.Refuse(api.ErrNotFound, "the cluster has no filer "+r.Filer, nil)
 	}
 	b.removed = append(b.removed, r)

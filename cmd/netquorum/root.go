@@ -84,6 +84,7 @@ func (t *tool) command() *cobra.Command {
 		t.applyCommand(), t.planCommand(), t.diffCommand(), t.validateCommand(), t.getCommand(), t.deleteCommand(),
 		t.rolloutCommand(), t.confirmCommand(), t.revertCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
+		t.authorityCommand(), t.filerCommand(), t.partnerCommand(), t.streamCommand(),
 		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.schemaCommand(), t.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))

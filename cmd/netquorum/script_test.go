@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 //	backend count FILE    makes statistics answer with the JSON of the file
 //	backend rollout FILE  makes the JSON of the file the last rollout
 //	backend host FILE     makes the servers of the file hosted here
+//	backend authority FILE  makes authority answer with the JSON of the file
 //	exits N ARGS...       runs netquorum and checks its exit code
 //	waitfile FILE TEXT    waits until the file has the text
 func TestStories(t *testing.T) {
@@ -108,6 +109,10 @@ func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 		var r api.Rollout
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &r))
 		b.SetRollout(&r)
+	case "authority":
+		var a api.Authority
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &a))
+		b.SetAuthority(a)
 	case "host":
 		var list []api.Presence
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))

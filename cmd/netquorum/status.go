@@ -91,6 +91,9 @@ func (t *tool) showHead(st api.Status) bool {
 	if r := st.Rollout; r != nil && r.Open {
 		t.printf("%s\n", rolloutLine(*r))
 	}
+	if a := st.Authority; a != nil {
+		t.printf("%s\n", authorityLine(*a))
+	}
 	return st.State != api.StateUnconfigured
 }
 
