@@ -276,7 +276,7 @@ func (c *Carrier) takePong(number uint64) {
 		c.proven[0] = max(c.proven[0], p.seq)
 		c.pings = append(c.pings[:0], c.pings[i+1:]...)
 		c.progress(now)
-		if len(l.carriers) > 1 && (l.ordinary.suspect != time.Time{} || l.bulk.suspect != time.Time{}) {
+		if l.err == nil && len(l.carriers) > 1 && !(l.ordinary.suspect.IsZero() && l.bulk.suspect.IsZero()) {
 			l.choose(now)
 		}
 		return

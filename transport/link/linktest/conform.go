@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -54,3 +55,16 @@ func (k Kind) bound(d, slack time.Duration) time.Duration {
 	}
 	return d + slack
 }
+
+// rounds is n where time is virtual, and fewer where a machine is kept waiting.
+func (k Kind) rounds(n int) int {
+	if k.Virtual || os.Getenv(long) != "" {
+		return n
+	}
+	return (n + 4) / 5
+}
+
+// long is the environment variable that has all rounds run on real machines too:
+//
+//	NQ_LONG=1 go test -run TestTCP ./transport/link
+const long = "NQ_LONG"

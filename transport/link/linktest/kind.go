@@ -19,8 +19,6 @@ type Kind struct {
 	// Virtual says that the kind works in a bubble of testing/synctest: nothing
 	// but memory, channels and timers. Its tests take no time.
 	Virtual bool
-	// Cycles is how many times paths are cut and healed; 200 when 0.
-	Cycles int
 }
 
 // A Path is a way between the ends A and B that can fail.
