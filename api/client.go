@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/netquorum/netquorum"
@@ -42,8 +41,9 @@ func NewClient(socket string) *Client {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
 		},
-		IdleConnTimeout:    time.Minute,
-		DisableCompression: true,
+		IdleConnTimeout:     time.Minute,
+		MaxIdleConnsPerHost: 64, // handlers of messages complete them side by side
+		DisableCompression:  true,
 	}
 	return &Client{
 		socket: socket,
@@ -230,15 +230,27 @@ func (c *Client) decode(body []byte, out any) error {
 // do sends one request over HTTP and returns an answer that is no error; the
 // caller closes its body.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, body io.Reader, contentType, accept string) (*http.Response, error) {
-	if left, ok := timeLeft(ctx); ok && !strings.HasSuffix(path, "/watch") {
+	if left, ok := timeLeft(ctx); ok {
 		if q == nil {
 			q = url.Values{}
 		}
 		q.Set("timeout", left.String())
 	}
+	return c.stream(ctx, method, path, q, body, -1, contentType, accept)
+}
+
+// stream is do without a timeout, with a body of a size, or of -1 when that is not
+// known.
+func (c *Client) stream(ctx context.Context, method, path string, q url.Values, body io.Reader, size int64, contentType, accept string) (*http.Response, error) {
+	if size == 0 {
+		body = http.NoBody
+	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://netquorum"+withQuery(path, q), body)
 	if err != nil {
 		return nil, err
+	}
+	if size > 0 {
+		req.ContentLength = size
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)

@@ -40,7 +40,7 @@ func watch[E any](ctx context.Context, c *Client, path string, q url.Values, fai
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var none E
-		resp, err := c.do(ctx, "GET", path, q, nil, "", "")
+		resp, err := c.stream(ctx, "GET", path, q, nil, -1, "", "")
 		if err != nil {
 			yield(none, err)
 			return

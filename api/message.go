@@ -318,7 +318,7 @@ type MessageClient struct {
 type MessageService struct {
 	Service string `json:"service"`
 	Served  bool   `json:"served"`  // somebody receives or handles its messages
-	Waiting int    `json:"waiting"` // messages, with those that are being handled
+	Waiting int    `json:"waiting"` // messages that nobody has begun to handle
 	Running int    `json:"running"` // those that are being handled
 }
 

@@ -92,11 +92,11 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	// A connection of many requests has read the body already, and no deadline.
 	_ = b.conn.SetReadDeadline(time.Now().Add(b.patience))
 	n, err := b.r.Read(p)
-	if err != nil {
+	switch {
+	case err == io.EOF:
 		_ = b.conn.SetReadDeadline(time.Time{})
-		if err != io.EOF {
-			b.err = err
-		}
+	case err != nil: // the deadline stays: the server reads the rest before it answers
+		b.err = err
 	}
 	return n, err
 }

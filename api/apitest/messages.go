@@ -169,19 +169,20 @@ func (m *Messages) here(t api.MessageTarget) (epoch uint64, ok bool) {
 // Receive implements api.MessagesBackend.
 func (m *Messages) Receive(ctx context.Context, service string) (api.Delivery, error) {
 	var got *message
+	var seen api.IncomingMessage
 	err := m.wait(ctx, func() bool {
 		if ctx.Err() != nil {
 			return false
 		}
 		if got = m.next(service); got != nil {
-			got.held = true
+			got.held, seen = true, got.IncomingMessage
 		}
 		return got != nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &delivery{m: m, msg: got, seen: got.IncomingMessage}, nil
+	return &delivery{m: m, msg: got, seen: seen}, nil
 }
 
 // next finds the first message that may be handled: the first of its stream, and
@@ -427,9 +428,10 @@ func (m *Messages) MessageStatus(context.Context) (api.MessageStatus, error) {
 		if _, here := m.here(msg.To); here {
 			s := services[msg.To.Service]
 			s.Service = msg.To.Service
-			s.Waiting++
 			if msg.held {
 				s.Running++
+			} else {
+				s.Waiting++
 			}
 			services[msg.To.Service] = s
 		}
