@@ -75,7 +75,7 @@ func (p *peer) activate(s *outStream) {
 // stream: it must not overtake the message, which would then be taken for a new
 // one. Without a session the peer is told when it asks, in the next one.
 func (p *peer) settle(id ID, priority Priority, attempt uint32) {
-	if s := p.session; s != nil && s.ready {
+	if s := p.session; s != nil {
 		s.notes[priority] = appendNote(s.notes[priority], frameSettle, id, attempt)
 		poke(s.wake[priority])
 	}
