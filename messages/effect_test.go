@@ -1,0 +1,167 @@
+package messages
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestAFailedTransactionTakesItsOwnEffectOnly: others of the same transaction keep
+// theirs.
+func TestAFailedTransactionTakesItsOwnEffectOnly(t *testing.T) {
+	w := newWorld(t)
+	a := w.open("a")
+	box := box(t, a, "client")
+	w.run("a")
+	var ids []ID
+	for i := range 60 { // they wait until there is a handler, and then come at once
+		id, err := box.Send(soon(t), Message{To: Target{Service: "count", Filer: "a"}, Stream: fmt.Sprint(i % 20), Body: Bytes([]byte{byte(i)})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	await(t, "all are accepted", func() bool { return a.Status().Inbox == len(ids) })
+	tried := map[ID]int{}
+	if _, err := a.ServeTx("count", func(tx *Tx, m *Message) ([]byte, error) {
+		body, err := m.Body.Bytes(10)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ledger(tx, m); err != nil {
+			return nil, err
+		}
+		tried[m.ID]++
+		switch i := body[0]; {
+		case i%10 == 3:
+			return nil, errors.New("three")
+		case i%10 == 5:
+			panic("five")
+		case i%10 == 7 && tried[m.ID] == 1:
+			return nil, fmt.Errorf("seven: %w", ErrLater)
+		}
+		return []byte("ok"), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "all are completed", func() bool { return a.Status().Pending == 0 })
+	effects := map[string]uint64{}
+	readLedger(t, []*Node{a}, "count", func(_ *Node, id string, count, _ uint64) { effects[id] = count })
+	done, err := box.Completions(soon(t), 0, 100)
+	if err != nil || len(done) != len(ids) {
+		t.Fatalf("%d completions, %v", len(done), err)
+	}
+	for _, c := range done {
+		i := (c.ID.Seq - ids[0].Seq) % 10
+		want, effect := Done, uint64(1)
+		if i == 3 || i == 5 {
+			want, effect = Failed, 0
+		}
+		if c.Outcome != want || effects[c.ID.String()] != effect {
+			t.Errorf("message %d: %s (%s) with %d effects, want %s with %d", i, c.Outcome, c.Error, effects[c.ID.String()], want, effect)
+		}
+	}
+}
+
+// TestADamagedBodyIsFetchedAgain: the part that had arrived is not what it was.
+func TestADamagedBodyIsFetchedAgain(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start("a"), w.start("b")
+	body := make([]byte, 4<<20)
+	_, _ = rand.Read(body)
+	got := make(chan []byte, 1)
+	mustServe(t, b, "work", func(_ context.Context, m *Message) ([]byte, error) {
+		all, err := m.Body.Bytes(int64(len(body)))
+		got <- all
+		return nil, err
+	})
+	w.cut("b")
+	if _, err := box(t, a, "client").Send(soon(t), Message{To: Target{Service: "work", Filer: "b"}, Body: Bytes(body)}); err != nil {
+		t.Fatal(err)
+	}
+	w.heal("b")
+	await(t, "a part has arrived", func() bool { return b.Status().Counts.BodyBytes > 100_000 })
+	w.halt("b")
+	files, err := filepath.Glob(filepath.Join(w.dirs["b"], "spool", "*"))
+	if err != nil || len(files) != 1 {
+		t.Skipf("the body arrived before it could be damaged: %v %v", files, err)
+	}
+	f, err := os.OpenFile(files[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{body[5] ^ 1}, 5); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	b = w.open("b")
+	if b.Status().Inbox != 1 {
+		t.Skip("the body arrived before it could be damaged")
+	}
+	mustServe(t, b, "work", func(_ context.Context, m *Message) ([]byte, error) {
+		all, err := m.Body.Bytes(int64(len(body)))
+		got <- all
+		return nil, err
+	})
+	w.run("b")
+	if all := <-got; string(all) != string(body) {
+		t.Error("the handler saw something else than what was sent")
+	}
+	if c := b.Status().Counts; c.Corrupt != 1 {
+		t.Errorf("%d bodies were found damaged, want 1", c.Corrupt)
+	}
+}
+
+// TestABodyGoesOnWhereItBroke: what has arrived does not come again.
+func TestABodyGoesOnWhereItBroke(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start("a"), w.start("b")
+	size := uint64(16 << 20)
+	if _, err := box(t, a, "client").Send(soon(t), Message{To: Target{Service: "work", Filer: "b"}, Body: Bytes(make([]byte, size))}); err != nil {
+		t.Fatal(err)
+	}
+	total := uint64(0)
+	for range 5 {
+		await(t, "more has arrived", func() bool {
+			n := b.Status().Counts.BodyBytes
+			return n > total || n == size
+		})
+		total = b.Status().Counts.BodyBytes
+		w.cut("b")
+		w.heal("b")
+	}
+	mustServe(t, b, "work", func(context.Context, *Message) ([]byte, error) { return nil, nil })
+	await(t, "it is completed", func() bool { return a.Status().Pending == 0 })
+	if n := b.Status().Counts.BodyBytes; n != size {
+		t.Errorf("%d bytes of a body of %d were taken", n, size)
+	}
+}
+
+// TestAfterTheDiskFailedNothingIsPromised, and nothing is answered.
+func TestAfterTheDiskFailedNothingIsPromised(t *testing.T) {
+	w := newWorld(t)
+	a := w.open("a")
+	running := make(chan error, 1)
+	go func() { running <- a.Run(t.Context()) }()
+	box := box(t, a, "client")
+	m := Message{To: Target{Service: "work", Filer: "b"}}
+	if _, err := box.Send(soon(t), m); err != nil {
+		t.Fatal(err)
+	}
+	a.commits.fail(errors.New("input/output error"))
+	for range 2 {
+		if _, err := box.Send(soon(t), m); !errors.Is(err, ErrDisk) {
+			t.Errorf("Send after the disk failed: %v, want ErrDisk", err)
+		}
+	}
+	if err := <-running; !errors.Is(err, ErrDisk) {
+		t.Errorf("Run ended with %v, want ErrDisk", err)
+	}
+	if s := a.Status(); s.Error == "" {
+		t.Error("the status does not say that the disk failed")
+	}
+}
