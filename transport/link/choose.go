@@ -65,6 +65,7 @@ func preferred(a, b view, bulk bool) bool {
 // A roundTrip is the smoothed round trip time of a carrier (RFC 6298, section 2).
 type roundTrip struct {
 	mean, dev time.Duration
+	least     time.Duration
 	known     bool
 	best      time.Duration // of the pongs since the last settle
 	pongs     int
@@ -98,9 +99,10 @@ func (r *roundTrip) settle(late time.Duration) {
 
 func (r *roundTrip) sample(d time.Duration) {
 	if !r.known {
-		r.mean, r.dev, r.known = d, d/2, true
+		r.mean, r.dev, r.least, r.known = d, d/2, d, true
 		return
 	}
+	r.least = min(r.least, d)
 	r.dev += ((d - r.mean).Abs() - r.dev) / 4
 	r.mean += (d - r.mean) / 8
 }

@@ -79,7 +79,7 @@ type Config struct {
 	// AckDelay is how long an acknowledgement waits for data to travel with.
 	AckDelay time.Duration
 	// Window is the most that one stream has under way or unread. Bulk streams
-	// begin with BulkWindow and grow to MaxBulkWindow while their reader keeps up.
+	// begin with BulkWindow and grow to MaxBulkWindow on long ways.
 	Window, BulkWindow, MaxBulkWindow int
 }
 
@@ -101,8 +101,8 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	bytes(&c.Window, 256<<10)
-	bytes(&c.BulkWindow, 1<<20)
-	bytes(&c.MaxBulkWindow, 4<<20)
+	bytes(&c.BulkWindow, 512<<10)
+	bytes(&c.MaxBulkWindow, 8<<20)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
