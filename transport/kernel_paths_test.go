@@ -1,0 +1,102 @@
+package transport_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/netquorum/netquorum/lab/nstest"
+	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/transporttest"
+)
+
+// 200 messages a second each way over two paths, one of which is cut in every way
+// there is: none is lost, none comes twice, none waits long; and the path is used
+// again. Each way once; with NQ_PATH_CUTS=200 so many, drawn:
+//
+//	NQ_PATH_CUTS=200 go test -timeout 30m -run TestKernelPathsAreCut ./transport
+func TestKernelPathsAreCut(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	twoCables(t)
+	_, near, far := newFilersOnCables(t)
+	out := newPost(t, near, far, "test-out/1", 5*time.Millisecond)
+	back := newPost(t, far, near, "test-back/1", 5*time.Millisecond)
+	east := func() bool {
+		return uses(near, far.ID, "10.1.0.1", link.Control) && uses(far, near.ID, "10.1.0.2", link.Control)
+	}
+	transporttest.Eventually(t, "the first path to be used", east)
+
+	rounds := len(cuts)
+	if n, err := strconv.Atoi(os.Getenv("NQ_PATH_CUTS")); err == nil {
+		rounds = n
+	}
+	var gaps, returns distribution
+	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	for i := range rounds {
+		c := cuts[i%len(cuts)]
+		if rounds > len(cuts) {
+			c = cuts[rand.IntN(len(cuts))]
+		}
+		out.longest()
+		back.longest()
+		nstest.Sh(t, c.cut)
+		transporttest.Eventually(t, "the second path to be used", func() bool {
+			return uses(near, far.ID, "10.2.0.1", link.Control) && uses(far, near.ID, "10.2.0.2", link.Control)
+		})
+		if hold := patience(rounds, i); hold > 0 {
+			<-time.After(hold)
+		}
+		there, here := out.longest(), back.longest()
+		nstest.Sh(t, c.mend)
+		mended := time.Now()
+		transporttest.Eventually(t, "the first path to be used again", east)
+		took := time.Since(mended)
+		returning := max(out.longest(), back.longest())
+		if rounds == len(cuts) {
+			t.Logf("%s: silence of %v there and %v back; used again after %v, silence then %v", c.name,
+				there.Round(time.Millisecond), here.Round(time.Millisecond), took.Round(time.Millisecond), returning.Round(time.Millisecond))
+		}
+		gaps, returns = append(gaps, there, here), append(returns, returning)
+	}
+	transporttest.Eventually(t, "no connection to be left over", func() bool {
+		return runtime.NumGoroutine() <= goroutines && openFiles(t) <= descriptors
+	})
+	sent := out.end() + back.end()
+	for _, l := range append(near.Links(), far.Links()...) {
+		t.Logf("%s: %d switches, %d bytes resent, %d came twice", l.Filer, l.Switches, l.Resent, l.Duplicates)
+		if l.Switches == 0 {
+			t.Errorf("the link to %s counts no switch", l.Filer)
+		}
+	}
+	t.Logf("%d messages; when the path was cut: %v; when it was used again: %v", sent, gaps, returns)
+	if p99 := gaps.at(0.99); p99 > 300*time.Millisecond && os.Getenv("NQ_IN_VM") == "" {
+		t.Errorf("p99 of the gap in delivery is %v", p99)
+	}
+}
+
+// patience is how long a path stays cut in the long variant: mostly so short that
+// its connections live, every tenth time until they are given up.
+func patience(rounds, i int) time.Duration {
+	switch {
+	case rounds <= len(cuts):
+		return 0
+	case i%10 == 9:
+		return 7 * time.Second
+	}
+	return rand.N(time.Second)
+}
+
+// openFiles counts this process's descriptors.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
