@@ -206,6 +206,9 @@ func (m *member) followAuthority(doc *netquorum.Authority) bool {
 		if step == keyKeep {
 			return true
 		}
+		if step == keyUse {
+			m.endpoint.Renew()
+		}
 		m.log.Info("follows the change of the authority", "step", step, "certificate of", m.keys.Identity().Issuer())
 		m.step.tell()
 	}

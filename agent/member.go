@@ -172,6 +172,7 @@ func (m *member) handler() http.Handler {
 	mux.Handle("/store/", m.store.Handler())
 	mux.HandleFunc("POST "+pathReport, serve(m.lead.Report))
 	mux.HandleFunc("POST "+pathWait, serve(m.wait))
+	mux.HandleFunc("POST "+pathServed, serve(m.served))
 	mux.HandleFunc("POST "+pathStatistics, serve(m.localStatistics))
 	mux.HandleFunc("POST "+pathPlan, serve(m.plan))
 	mux.HandleFunc("POST "+pathAuthority, serve(m.takeAuthority))
@@ -361,6 +362,7 @@ func (m *member) renew() error {
 	if err := m.keys.Change((*transport.Keyring).Renew); err != nil {
 		return err
 	}
+	m.endpoint.Renew()
 	m.log.Info("the filer's certificate was renewed", "expires", m.keys.Identity().Expires)
 	return nil
 }

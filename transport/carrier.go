@@ -62,6 +62,7 @@ func (e *Endpoint) connect(ctx context.Context, id netquorum.FilerID, p path) (p
 	raw := &trackedConn{Conn: plain, endpoint: e}
 	conn := tls.Client(raw, e.dialConfig(identity, id))
 	if err = conn.HandshakeContext(ctx); err == nil {
+		raw.shown = conn.ConnectionState().PeerCertificates[0]
 		err = e.remember(raw, id)
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"container/list"
+	"crypto/x509"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ type trackedConn struct {
 	net.Conn
 	endpoint *Endpoint
 	closed   atomic.Bool
+	shown    *x509.Certificate // by the peer; set before remember
 }
 
 func (c *trackedConn) Close() error {
@@ -55,7 +57,9 @@ func (e *Endpoint) forget(c *trackedConn) {
 }
 
 // Recheck ends the links, and closes the connections in both directions, of peers
-// that Allow no longer accepts. Call it after every change of who belongs to the cluster.
+// that Allow no longer accepts. Call it after every change of who belongs to the
+// cluster, and when an authority is not trusted any more: a connection that rests
+// on a certificate of such a one is closed, and its link goes on by others.
 func (e *Endpoint) Recheck() {
 	for _, k := range e.allKeepers() { // Allow is the caller's code: not under our lock
 		if !e.allowed(k.id) {
@@ -70,8 +74,9 @@ func (e *Endpoint) Recheck() {
 		open[c] = peer
 	}
 	e.mu.Unlock()
-	for c, peer := range open { // those that are on their way into a link
-		if !e.allowed(peer) {
+	identity := e.cfg.Identity()
+	for c, peer := range open { // also those that are on their way into a link
+		if !e.allowed(peer) || identity != nil && !identity.issuedByTrusted(c.shown) {
 			c.Close()
 		}
 	}

@@ -313,6 +313,7 @@ func (e *Endpoint) establish(raw *trackedConn, conn *tls.Conn, h *handshake, a *
 	if err := raw.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
+	raw.shown = conn.ConnectionState().PeerCertificates[0]
 	if err := e.remember(raw, h.peer.id); err != nil {
 		return err
 	}

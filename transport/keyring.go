@@ -180,6 +180,13 @@ func fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// issuedByTrusted reports whether a certificate was issued by an authority that is
+// trusted now. Whether it has expired since it was shown is another matter.
+func (i *Identity) issuedByTrusted(c *x509.Certificate) bool {
+	_, err := c.Verify(x509.VerifyOptions{Roots: i.pool, CurrentTime: c.NotAfter, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
+}
+
 // trusting returns the identity with exactly these authorities trusted.
 func (i *Identity) trusting(list []*Authority) *Identity {
 	c := *i
