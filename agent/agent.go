@@ -34,6 +34,8 @@ type Agent struct {
 	traffic  *traffic // nil when nothing counts
 	cache    *bootcache.Cache
 	monitor  *monitor.Monitor // nil when there is nothing to watch
+	// attendance are the receivers of messages on the local socket.
+	attendance attendance
 
 	// configuring is held by the one init or join that may be under way.
 	configuring sync.Mutex
@@ -136,7 +138,7 @@ func (a *Agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := api.NewServer(api.Options{Backend: backend{a}, Version: a.cfg.Version, Log: a.log, Metrics: metricsHandler(a)})
+	server := api.NewServer(api.Options{Backend: backend{a}, Messages: mail{a}, Version: a.cfg.Version, Log: a.log, Metrics: metricsHandler(a)})
 	g.Go(func() error { return a.follower.Run(ctx, a.cfg.Events) })
 	g.Go(func() error { return server.Serve(ctx, socket) })
 	g.Go(func() error { return a.traffic.Run(ctx) })
