@@ -4,11 +4,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/lab/nstest"
+	"github.com/netquorum/netquorum/transport"
 	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
@@ -29,7 +32,9 @@ func TestKernelPathsAreCut(t *testing.T) {
 	east := func() bool {
 		return uses(near, far.ID, "10.1.0.1", link.Control) && uses(far, near.ID, "10.1.0.2", link.Control)
 	}
-	transporttest.Eventually(t, "the first path to be used", east)
+	transporttest.Eventually(t, "the first path to be used, and the second to be there", func() bool {
+		return east() && settledPaths(near, far.ID, 2) && settledPaths(far, near.ID, 2)
+	})
 
 	rounds := len(cuts)
 	if n, err := strconv.Atoi(os.Getenv("NQ_PATH_CUTS")); err == nil {
@@ -89,6 +94,12 @@ func patience(rounds, i int) time.Duration {
 		return 7 * time.Second
 	}
 	return rand.N(time.Second)
+}
+
+// settledPaths reports whether a link has exactly so many carriers, all working.
+func settledPaths(f *transporttest.Filer, to netquorum.FilerID, n int) bool {
+	ps := pathsOf(f, to)
+	return len(ps) == n && !slices.ContainsFunc(ps, func(p transport.PathStatus) bool { return p.State != "up" })
 }
 
 // openFiles counts this process's descriptors.
