@@ -37,6 +37,7 @@ type Carrier struct {
 	batch    []byte   // small frames that leave together; the writer's while busy
 	busy     bool     // somebody writes
 	inline   bool     // and it is not the carrier's own goroutine
+	small    bool     // and takes no bulk data
 	began    time.Time
 	inflight int // bytes of frames that were sent here and not acknowledged
 	seq      uint64

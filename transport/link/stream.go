@@ -180,11 +180,10 @@ func (s *Stream) dispatch() {
 		s.spread()
 	}
 	l.queue(s)
-	switch {
-	case s.class != Bulk:
+	if s.class == Bulk {
+		l.bulk.kickBulk(!s.writable.isSet())
+	} else {
 		l.ordinary.kick(true)
-	case l.bulk != nil && !l.bulk.busy:
-		l.bulk.nudge()
 	}
 }
 

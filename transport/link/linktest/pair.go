@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +69,37 @@ func (p *Pair) New(set ...func(*link.Config)) (a, b *link.Link) {
 func (p *Pair) Attach(ctx context.Context, path int) error {
 	_, err := Join(ctx, p.A, p.B, p.Paths[path], path)
 	return err
+}
+
+// Keep dials paths anew whose carriers have gone, until the test ends.
+func (p *Pair) Keep(t testing.TB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+	for i := range p.Paths {
+		all.Go(func() {
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				if len(p.carriersAt(i)) == 0 {
+					_ = p.Attach(ctx, i) // it is tried again
+				}
+			}
+		})
+	}
+}
+
+// carriersAt returns what A knows of carriers over a path.
+func (p *Pair) carriersAt(path int) []link.CarrierStatus {
+	return slices.DeleteFunc(p.A.Status().Carriers, func(c link.CarrierStatus) bool { return c.Path.Rank != path })
 }
 
 // Join makes a carrier between two links over a path.

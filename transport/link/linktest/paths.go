@@ -147,6 +147,7 @@ func quick(c *link.Config) { c.Settle = 50 * time.Millisecond }
 
 func cutPath(t *testing.T, k Kind) {
 	p := NewPair(t, k, 2, quick)
+	p.Keep(t)
 	there, back := startFlow(t, p, link.Control, false), startFlow(t, p, link.Control, true)
 	bulk := startFlow(t, p, link.Bulk, false)
 	there.more(50)
@@ -223,7 +224,8 @@ func pathBack(t *testing.T, k Kind) {
 
 func cycles(t *testing.T, k Kind) {
 	n := k.rounds(200)
-	p := NewPair(t, k, 2, quick, func(c *link.Config) { c.GiveUp = time.Minute })
+	p := NewPair(t, k, 2, quick)
+	p.Keep(t)
 	flows := []*flow{
 		startFlow(t, p, link.Control, false), startFlow(t, p, link.Control, true),
 		startFlow(t, p, link.Urgent, false), startFlow(t, p, link.Bulk, true),
@@ -275,18 +277,20 @@ func comeAndGo(t *testing.T, k Kind) {
 	p := NewPair(t, k, 3, quick)
 	f, g := startFlow(t, p, link.Control, false), startFlow(t, p, link.Bulk, true)
 	f.more(10)
+	carriers := map[int]*link.Carrier{}
 	for i := range 12 {
-		path := i % 3
+		path := (i + 1) % 3
 		switch i % 4 {
-		case 0: // by its owner
-			for range p.carriersAt(path) {
-				p.Paths[path].Break()
+		case 3:
+			if err := carriers[path].Close(); err != nil { // by its owner
+				t.Error(err)
 			}
 		default:
 			p.Paths[path].Break() // by a reset
 		}
 		f.more(5)
-		if err := p.Attach(t.Context(), path); err != nil {
+		var err error
+		if carriers[path], err = Join(t.Context(), p.A, p.B, p.Paths[path], path); err != nil {
 			t.Fatal(err)
 		}
 		g.more(5)
@@ -303,10 +307,6 @@ func comeAndGo(t *testing.T, k Kind) {
 	f.more(10)
 	f.end()
 	g.end()
-}
-
-func (p *Pair) carriersAt(path int) []link.CarrierStatus {
-	return slices.DeleteFunc(p.A.Status().Carriers, func(c link.CarrierStatus) bool { return c.Path.Rank != path })
 }
 
 func silentPeer(t *testing.T, k Kind) {
