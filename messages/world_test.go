@@ -92,7 +92,9 @@ func (w *world) open(id netquorum.FilerID) *Node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.mu.Lock()
 	w.nodes[id] = &life{Node: n}
+	w.mu.Unlock()
 	return n
 }
 
@@ -110,7 +112,9 @@ func (w *world) halt(id netquorum.FilerID) {
 	if l == nil {
 		return
 	}
+	w.mu.Lock()
 	delete(w.nodes, id)
+	w.mu.Unlock()
 	w.cut(id)
 	if l.stop != nil {
 		l.stop()
