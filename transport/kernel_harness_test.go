@@ -204,6 +204,12 @@ func (p *post) longest() time.Duration {
 	return gap
 }
 
+func (p *post) count() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.arrived
+}
+
 // end stops sending and waits until what was sent has arrived.
 func (p *post) end() uint64 {
 	p.stop()

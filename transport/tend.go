@@ -107,7 +107,7 @@ func (v view) tend(now time.Time) tending {
 
 // due is when a path is to be dialled; zero when it has all it needs.
 func (v view) due(p path) time.Time {
-	at, alive := v.lost, false
+	at, alive, renew := v.lost, false, false
 	for _, h := range v.have {
 		switch {
 		case !h.works():
@@ -116,12 +116,13 @@ func (v view) due(p path) time.Time {
 		default:
 			alive = true
 		}
+		renew = renew || h.on(p) && h.stale // the peer knows nothing of that
 		if h.since.After(at) {
 			at = h.since
 		}
 	}
 	try := v.tried[p]
-	if alive && !v.first && try.failures == 0 {
+	if alive && !renew && !v.first && try.failures == 0 {
 		at = at.Add(courtesy)
 	}
 	for _, h := range v.have {
