@@ -375,7 +375,7 @@ func halfOpen(t *testing.T, k Kind) {
 }
 
 func heartbeats(t *testing.T, k Kind) {
-	const size = 64 << 20
+	size := k.large()
 	for _, paths := range []int{1, 2} {
 		p := NewPair(t, k, paths)
 		if w, ok := p.Paths[0].(interface{ Set(memlink.Faults) }); ok {
@@ -412,7 +412,7 @@ func heartbeats(t *testing.T, k Kind) {
 		for c, d := range worst {
 			slices.Sort(d)
 			median, most := d[len(d)/2], d[len(d)-1]
-			t.Logf("%d paths, %v: %d round trips beside 64 MiB, median %v, longest %v", paths, c, len(d), median, most)
+			t.Logf("%d paths, %v: %d round trips beside %d MiB, median %v, longest %v", paths, c, len(d), size>>20, median, most)
 			if median > k.bound(10*time.Millisecond, 40*time.Millisecond) || most > k.bound(20*time.Millisecond, time.Second) {
 				t.Errorf("%v: median %v, longest %v", c, median, most)
 			}

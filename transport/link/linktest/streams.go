@@ -250,7 +250,7 @@ func ends(t *testing.T, k Kind) {
 }
 
 func large(t *testing.T, k Kind) {
-	const size = 64 << 20
+	size := k.large()
 	p := NewPair(t, k, 2)
 	for _, c := range []link.Class{link.Bulk, link.Control} {
 		a, b := p.Streams(t, c)
