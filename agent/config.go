@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/netquorum/netquorum/messages"
 	"github.com/netquorum/netquorum/monitor"
 	"github.com/netquorum/netquorum/netapply"
 	"github.com/netquorum/netquorum/statistics"
@@ -63,6 +64,10 @@ type Config struct {
 	// Instant, when set, is called at the instants of a rollout, by name. A lab
 	// cuts the power in it.
 	Instant func(name string)
+	// Messages, when set, is given the filer's outbox and inbox each time they are
+	// opened, before messages move: where the firmware's own services begin. The
+	// node is closed with the daemon, and when the filer leaves its cluster.
+	Messages func(*messages.Node)
 	// Now is the clock of leases and proposals.
 	Now func() time.Time
 	// Fatal is called when the store cannot go on without doing harm. It

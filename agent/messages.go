@@ -34,7 +34,9 @@ func (m *member) openMessages() {
 	if err != nil {
 		m.log.Error("this filer cannot send or receive messages", "error", err)
 	}
-	m.messages = messaging{node, err}
+	if m.messages = (messaging{node, err}); err == nil && m.cfg.Messages != nil {
+		m.cfg.Messages(node)
+	}
 }
 
 // runMessages moves messages until the context ends. A disk that failed ends the

@@ -84,7 +84,9 @@ func BenchmarkDelivered(b *testing.B) {
 			if form == "handler" {
 				_, err = y.Serve("work", func(context.Context, *Message) ([]byte, error) { return nil, nil })
 			} else {
-				_, err = y.ServeTx("work", func(tx *Tx, m *Message) ([]byte, error) { return nil, tx.Bucket().Put([]byte("last"), []byte(m.Stream)) })
+				_, err = y.ServeTx("work", func(tx *Tx, m *Message) ([]byte, error) {
+					return nil, tx.Bucket().Put([]byte("last"), []byte(m.Stream))
+				})
 			}
 			if err != nil {
 				b.Fatal(err)

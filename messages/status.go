@@ -10,17 +10,18 @@ import (
 
 // A Status says what a node holds and has done since it was opened.
 type Status struct {
-	Pending     int             `json:"pending"`     // messages without a completion
-	Completions int             `json:"completions"` // that clients have not forgotten
-	Inbox       int             `json:"inbox"`       // messages that wait for a handler or are in one
-	Stored      int             `json:"stored"`      // completions that senders have not taken
-	SpoolOut    int64           `json:"spoolOut"`    // bytes
-	SpoolIn     int64           `json:"spoolIn"`
-	Clients     []ClientStatus  `json:"clients,omitempty"`
-	Services    []ServiceStatus `json:"services,omitempty"`
-	Peers       []PeerStatus    `json:"peers,omitempty"`
-	Counts      Counts          `json:"counts"`
-	Error       string          `json:"error,omitempty"` // why the node has stopped
+	Self        netquorum.FilerID `json:"self"`
+	Pending     int               `json:"pending"`     // messages without a completion
+	Completions int               `json:"completions"` // that clients have not forgotten
+	Inbox       int               `json:"inbox"`       // messages that wait for a handler or are in one
+	Stored      int               `json:"stored"`      // completions that senders have not taken
+	SpoolOut    int64             `json:"spoolOut"`    // bytes
+	SpoolIn     int64             `json:"spoolIn"`
+	Clients     []ClientStatus    `json:"clients,omitempty"`
+	Services    []ServiceStatus   `json:"services,omitempty"`
+	Peers       []PeerStatus      `json:"peers,omitempty"`
+	Counts      Counts            `json:"counts"`
+	Error       string            `json:"error,omitempty"` // why the node has stopped
 }
 
 // A ClientStatus is one client's box.
@@ -73,7 +74,7 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Status{
-		Pending: len(n.outs), SpoolOut: n.spool.out.Load(), SpoolIn: n.spool.in.Load(), Counts: n.counts,
+		Self: n.cfg.Self, Pending: len(n.outs), SpoolOut: n.spool.out.Load(), SpoolIn: n.spool.in.Load(), Counts: n.counts,
 	}
 	clients := map[string]*ClientStatus{}
 	for _, name := range slices.Sorted(maps.Keys(n.clients)) {
