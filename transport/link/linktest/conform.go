@@ -61,6 +61,9 @@ func (k Kind) rounds(n int) int {
 	if k.Virtual || os.Getenv(long) != "" {
 		return n
 	}
+	if k.Slow {
+		n /= 4
+	}
 	return (n + 4) / 5
 }
 

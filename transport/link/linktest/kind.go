@@ -19,15 +19,16 @@ type Kind struct {
 	// Virtual says that the kind works in a bubble of testing/synctest: nothing
 	// but memory, channels and timers. Its tests take no time.
 	Virtual bool
-	// Large is how many bytes are a lot; 64 MiB when 0.
-	Large int
+	// Slow says that the machine is emulated: there is less of everything.
+	Slow bool
 }
 
+// large is how many bytes are a lot.
 func (k Kind) large() int {
-	if k.Large == 0 {
-		return 64 << 20
+	if k.Slow {
+		return 4 << 20
 	}
-	return k.Large
+	return 64 << 20
 }
 
 // A Path is a way between the ends A and B that can fail.
