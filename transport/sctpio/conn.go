@@ -19,8 +19,7 @@ const maxMessage = 64 << 10
 
 // A Conn is an association as an ordered stream of bytes. Writes become messages
 // of stream 0; where they began and ended is not visible to the reader. There is
-// no half close: Close aborts, and what was not sent by then is lost, so those
-// who part in peace say so to each other first.
+// no half close.
 type Conn struct {
 	s             *socket
 	local, remote *sctp.SCTPAddr
@@ -98,7 +97,7 @@ func (c *Conn) receive(p []byte) (n, flags int, info rcvInfo, err error) {
 		for {
 			n, oobn, flags, _, err = unix.Recvmsg(int(fd), p, c.oob[:], 0)
 			if err != unix.EINTR {
-				return err != unix.EAGAIN
+				return err != unix.EAGAIN || c.over() != nil
 			}
 		}
 	})
@@ -181,7 +180,9 @@ func (c *Conn) send(p []byte) error {
 // failed says how an operation failed. A deadline passes; anything else is the
 // end of the association: the kernel tells a socket's error to one caller only,
 // and the other direction would wait for ever. So the first who learns of it
-// keeps the reason and closes the descriptor, which wakes the others.
+// keeps the reason and closes the descriptor, which wakes the others. Only a
+// writer leaves that to the reader when something is still to be read: they may
+// be the peer's last words.
 func (c *Conn) failed(op string, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.opError(op, os.ErrDeadlineExceeded)
@@ -189,34 +190,60 @@ func (c *Conn) failed(op string, err error) error {
 	if c.s.closed.Load() {
 		return c.opError(op, net.ErrClosed)
 	}
-	c.mu.Lock()
-	first := c.cause == nil
-	if first {
-		c.cause = err
-	}
-	err = c.cause
-	c.mu.Unlock()
-	if first {
+	cause := c.end(err)
+	if op == "read" || !c.unread() {
 		c.s.f.Close()
 	}
-	if err == io.EOF {
-		if op == "read" {
-			return io.EOF
-		}
-		err = os.NewSyscallError("sendmsg", unix.EPIPE)
+	if op == "read" && (err == io.EOF || cause == io.EOF) {
+		return io.EOF
 	}
-	return c.opError(op, err)
+	if cause == io.EOF {
+		cause = os.NewSyscallError("sendmsg", unix.EPIPE)
+	}
+	return c.opError(op, cause)
+}
+
+// end notes why the association is over, and returns the reason: the first.
+func (c *Conn) end(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.cause = err
+	}
+	return c.cause
+}
+
+func (c *Conn) over() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// unread tells whether something waits to be read.
+func (c *Conn) unread() bool {
+	n := 0
+	err := c.s.control(func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		return err
+	})
+	return err == nil && n > 0
 }
 
 func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: network, Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Close ends the association and wakes everybody who reads or writes.
+// Close ends the association and wakes everybody who reads or writes. The kernel
+// still delivers what was written, as with TCP, and the peer then reads io.EOF;
+// unless something was not read here: that is an abort. It tries for a few seconds.
 func (c *Conn) Close() error {
 	if c.s.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
 	}
+	// Only those who die without Close end with an abort.
+	_ = c.s.control(func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+	})
 	// It is closed already when the association is over.
 	if err := c.s.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return c.opError("close", err)

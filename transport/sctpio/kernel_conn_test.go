@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -28,7 +29,8 @@ func TestKernelConn(t *testing.T) {
 	t.Run("data of any size, over any addresses", testData)
 	t.Run("deadlines", testDeadlines)
 	t.Run("close wakes everybody", testClose)
-	t.Run("an abort ends both directions", testAbort)
+	t.Run("a dead process ends both directions", testDeath)
+	t.Run("last words arrive", testLastWords)
 	t.Run("no threads, no descriptors", testResources)
 	t.Run("settings", testSettings)
 }
@@ -174,30 +176,112 @@ func testClose(t *testing.T) {
 	}
 }
 
-// The kernel tells a socket's error to the first who asks. Both directions must
-// end all the same, whichever comes first.
-func testAbort(t *testing.T) {
-	for range 10 {
-		here, there := pair(t, Bulk(), near, far)
-		reading := async(func() error { _, err := here.Read(make([]byte, 1)); return err })
-		writing := async(func() error {
-			for {
-				if _, err := here.Write(make([]byte, 64<<10)); err != nil {
-					return err
+// testDeath: the kernel tells a socket's error to the first who asks. Both
+// directions must end all the same, whichever comes first, and whether or not the
+// dead process had read everything.
+func testDeath(t *testing.T) {
+	l, err := Listen(Addr(0, near...), Bulk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, manner := range []string{"idle", "busy", "idle", "busy"} {
+		victim := exec.Command("/proc/self/exe", "-test.run=^$")
+		victim.Env = append(os.Environ(), victimEnv+"="+l.Addr().String())
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		l.SetDeadline(time.Now().Add(10 * time.Second))
+		here, err := l.AcceptSCTP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := map[string]<-chan error{"Read": async(func() error { _, err := here.Read(make([]byte, 1)); return err })}
+		if manner == "busy" {
+			var written atomic.Int32
+			waiting["Write"] = async(func() error {
+				for {
+					n, err := here.Write(make([]byte, 16<<10))
+					written.Add(int32(n))
+					if err != nil {
+						return err
+					}
 				}
-			}
-		})
-		there.Close()
-		for what, c := range map[string]<-chan error{"Read": reading, "Write": writing} {
+			})
+			await(t, "the victim to have plenty to read", func() bool { return written.Load() > 256<<10 })
+		}
+		start := time.Now()
+		victim.Process.Kill()
+		for what, c := range waiting {
 			if err := within(t, what, c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-				t.Errorf("%s after the peer's abort: %v", what, err)
+				t.Errorf("%s when the peer, %s, was killed: %v", what, manner, err)
 			}
 		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the death of a process, %s, was noticed after %v", manner, took)
+		}
+		victim.Wait()
 		if _, err := here.Read(make([]byte, 1)); errors.Is(err, net.ErrClosed) {
 			t.Errorf("the peer's end looks like ours: %v", err)
 		}
 		if err := here.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// victimEnv names whom a process is to call, to be killed then.
+const victimEnv = "NQ_SCTPIO_VICTIM"
+
+func TestMain(m *testing.M) {
+	if to := os.Getenv(victimEnv); to != "" {
+		addr, err := sctp.ResolveSCTPAddr(network, to)
+		if err == nil {
+			_, err = Dial(context.Background(), Addr(0, near...), addr, Bulk())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// testLastWords: what was written before Close arrives, and a writer that learns
+// of the end does not take it from the reader.
+func testLastWords(t *testing.T) {
+	for i := range 10 {
+		here, there := pair(t, Control(), near, far)
+		words := bytes.Repeat([]byte("words "), 20_000)
+		writing := async(func() error {
+			for {
+				if _, err := here.Write([]byte("x")); err != nil {
+					return err
+				}
+			}
+		})
+		go io.Copy(io.Discard, there)
+		if i%2 == 0 {
+			if _, err := there.Write(words); err != nil {
+				t.Fatal(err)
+			}
+			there.Close()
+			within(t, "the writer's end", writing)
+		} else {
+			here.SetWriteDeadline(time.Now())
+			within(t, "the writer's end", writing)
+			there.Write(words)
+			await(t, "everything to be read there", func() bool { return !there.unread() })
+			there.Close()
+		}
+		here.SetReadDeadline(time.Now().Add(10 * time.Second))
+		got, err := io.ReadAll(here)
+		if i%2 == 1 && (err != nil || !bytes.Equal(got, words)) {
+			t.Errorf("after Close: %d bytes of %d, %v", len(got), len(words), err)
+		}
+		if i%2 == 0 && err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("after Close while the other writes: %d bytes of %d, %v", len(got), len(words), err)
 		}
 	}
 }

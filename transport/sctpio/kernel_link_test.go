@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -19,9 +20,9 @@ import (
 // associations of one port, which all go over both cables.
 func kind(t testing.TB) linktest.Kind {
 	f := newFaults(t)
-	return linktest.Kind{Name: "sctp", NewPath: func(t testing.TB) linktest.Path {
+	return linktest.Kind{Name: "sctp", Slow: true, NewPath: func(t testing.TB) linktest.Path {
 		t.Helper()
-		p := &linkPath{faults: f, conns: map[*Conn]bool{}}
+		p := &linkPath{t: t, faults: f, conns: map[*Conn]bool{}}
 		var err error
 		if p.server, p.client, err = linktest.Config(); err != nil {
 			t.Fatal(err)
@@ -36,6 +37,7 @@ func kind(t testing.TB) linktest.Kind {
 }
 
 type linkPath struct {
+	t              testing.TB
 	l              *Listener
 	faults         *faults
 	server, client *tls.Config
@@ -105,6 +107,33 @@ func (p *linkPath) change(f func() memlink.Direction) {
 		}
 	}
 	p.cut = to
+}
+
+// Set lets the cables, both of them in both directions, treat packets badly. The
+// last path's faults are those of all.
+func (p *linkPath) Set(f memlink.Faults) {
+	netem := fmt.Sprintf("netem limit 10000 delay %dus", max(f.Delay, time.Millisecond).Microseconds())
+	if f.Rate > 0 {
+		netem += fmt.Sprintf(" rate %dbit", 8*f.Rate)
+	}
+	for word, share := range map[string]float64{"loss": f.Lose, "duplicate": f.Duplicate, "reorder": f.Reorder} {
+		if share > 0 {
+			netem += fmt.Sprintf(" %s %.1f%%", word, 100*share)
+		}
+	}
+	sh(p.t, onCables("tc %s qdisc replace dev %s root "+netem))
+	p.t.Cleanup(func() { sh(p.t, onCables("tc %s qdisc del dev %s root || true")) })
+}
+
+// onCables is a command for both ends of both cables.
+func onCables(command string) string {
+	var lines string
+	for _, ns := range []string{"", "-n far"} {
+		for _, cable := range []string{"path0", "path1"} {
+			lines += fmt.Sprintf(command, ns, cable) + "\n"
+		}
+	}
+	return lines
 }
 
 func (p *linkPath) Break() {
