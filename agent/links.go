@@ -54,6 +54,26 @@ func (a *Agent) followed(g goal) {
 	a.endpoint.Readdress()
 }
 
+// keepLinks has a link to every other filer all the time: votes need not wait for
+// one to be made, and status tells who is out of reach before it matters.
+func (m *member) keepLinks(ctx context.Context) error {
+	ticker := time.NewTicker(5 * m.cfg.Heartbeat)
+	defer ticker.Stop()
+	for {
+		config, _ := m.newest()
+		for _, id := range members(config) {
+			if id != m.id {
+				m.endpoint.Reach(id)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
 // wakePaths tries paths that are down as soon as some interface's state changes.
 func (a *Agent) wakePaths(ctx context.Context) error {
 	if a.monitor == nil {

@@ -160,6 +160,7 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.tendPartners(ctx) })
 	g.Go(func() error { return m.quorum.Run(ctx) })
 	g.Go(func() error { return m.dismiss(ctx) })
+	g.Go(func() error { return m.keepLinks(ctx) })
 	g.Go(func() error { return m.runMessages(ctx) })
 	return g.Wait()
 }

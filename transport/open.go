@@ -77,6 +77,33 @@ func (c *call) answer(l *link.Link, err error) {
 	close(c.done)
 }
 
+// Reach makes a link to a filer if there is none, without waiting for it: who
+// opens a stream later finds it made, and Links tells whether it can be.
+func (e *Endpoint) Reach(id netquorum.FilerID) {
+	k, err := e.keeper(id)
+	if err != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.usable() == nil {
+		k.begin()
+	}
+}
+
+// begin starts a call unless one is under way; nil when the endpoint has ended.
+// The caller holds the lock.
+func (k *keeper) begin() *call {
+	if k.call == nil {
+		c := &call{done: make(chan struct{})}
+		if !k.endpoint.start(func() { k.reach(c) }) {
+			return nil
+		}
+		k.call = c
+	}
+	return k.call
+}
+
 // get returns the link, made if need be.
 func (k *keeper) get(ctx context.Context) (*link.Link, error) {
 	k.mu.Lock()
@@ -84,16 +111,11 @@ func (k *keeper) get(ctx context.Context) (*link.Link, error) {
 		k.mu.Unlock()
 		return l, nil
 	}
-	c := k.call
-	if c == nil {
-		c = &call{done: make(chan struct{})}
-		if !k.endpoint.start(func() { k.reach(c) }) {
-			k.mu.Unlock()
-			return nil, &DialError{Err: errClosed}
-		}
-		k.call = c
-	}
+	c := k.begin()
 	k.mu.Unlock()
+	if c == nil {
+		return nil, &DialError{Err: errClosed}
+	}
 	select {
 	case <-c.done:
 		return c.link, c.err
