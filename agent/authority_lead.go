@@ -14,8 +14,8 @@ import (
 // pathAuthority is where the leader gives a filer the next authority, and
 // pathHolding where a filer says what it holds.
 const (
-	pathAuthority = "/agent/authority"
-	pathHolding   = "/agent/holding"
+	pathAuthority = "/authority"
+	pathHolding   = "/holding"
 )
 
 // A givenAuthority is the next authority on its way from the leader to another

@@ -12,7 +12,7 @@ import (
 	"github.com/netquorum/netquorum/transport/link"
 )
 
-const pathLinks = "/agent/links"
+const pathLinks = "/links"
 
 // link is how patient links are: a path that is silent for about half a heartbeat
 // is not used, so that raft, which gives a leader one to three, sees nothing of it.

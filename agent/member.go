@@ -16,6 +16,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/calls"
 	"github.com/netquorum/netquorum/failover"
 	"github.com/netquorum/netquorum/fsm"
 	"github.com/netquorum/netquorum/netapply"
@@ -28,11 +29,11 @@ import (
 
 // What filers ask of each other's agents.
 const (
-	pathReport   = "/agent/report"
-	pathWait     = "/agent/wait"
-	pathPlan     = "/agent/plan"
-	pathFeatures = "/agent/features"
-	pathSelf     = "/agent/self"
+	pathReport   = "/report"
+	pathWait     = "/wait"
+	pathPlan     = "/plan"
+	pathFeatures = "/features"
+	pathSelf     = "/self"
 )
 
 // A member is this filer's part in a cluster, from the moment it has an
@@ -52,7 +53,7 @@ type member struct {
 	partners *partner.Manager
 
 	endpoint *transport.Endpoint
-	client   *http.Client
+	client   caller
 	store    *store.Store
 	keeper   *bootcache.Keeper
 	kernel   netapply.Kernel
@@ -84,10 +85,6 @@ func (n network) OpenRaft(ctx context.Context, to netquorum.FilerID, class store
 // linkClass has the link's names for the store's classes.
 var linkClass = map[store.Class]link.Class{store.Urgent: link.Urgent, store.Control: link.Control, store.Bulk: link.Bulk}
 
-func (n network) Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
-	return store.Call(ctx, n.Client(), to, path, in, out)
-}
-
 // openMember opens the store and prepares everything that Run sets going.
 func (a *Agent) openMember(ring *transport.Keyring, boot bootcache.Boot, found func(netquorum.Key) bool) (*member, error) {
 	identity := ring.Identity
@@ -95,7 +92,7 @@ func (a *Agent) openMember(ring *transport.Keyring, boot bootcache.Boot, found f
 		agent: a, name: identity.Name, id: identity.Filer, cfg: a.cfg,
 		log: a.cfg.Log.With("filer", identity.Name), boot: boot, started: a.cfg.Now(), found: found,
 		features: features(a.cfg.Features),
-		endpoint: a.endpoint, client: a.endpoint.Client(),
+		endpoint: a.endpoint, client: a.endpoint,
 		kernel: a.cfg.Kernel, follower: a.follower,
 	}
 	m.keys.dir = a.cfg.identityDir()
@@ -136,7 +133,7 @@ func bootView(b bootcache.Boot) (netquorum.Config, error) {
 
 // offer begins to serve other filers, as soon as there is an identity to show.
 func (m *member) offer() {
-	m.endpoint.Handle(m.handler())
+	m.endpoint.Handle(m.store.Program(), calls.Program{Name: program, Versions: versions, Handler: m.handler()})
 	m.endpoint.ServeJoin(m)
 }
 
@@ -162,6 +159,7 @@ func (m *member) Run(ctx context.Context) error {
 	g.Go(func() error { return m.dismiss(ctx) })
 	g.Go(func() error { return m.keepLinks(ctx) })
 	g.Go(func() error { return m.runMessages(ctx) })
+	g.Go(func() error { return m.serveInterfaces(ctx) })
 	return g.Wait()
 }
 
@@ -170,7 +168,6 @@ func (m *member) Close() error { return errors.Join(m.closeMessages(), m.store.C
 
 func (m *member) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/store/", m.store.Handler())
 	mux.HandleFunc("POST "+pathReport, serve(m.lead.Report))
 	mux.HandleFunc("POST "+pathWait, serve(m.wait))
 	mux.HandleFunc("POST "+pathServed, serve(m.served))
@@ -180,7 +177,7 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("POST "+pathHolding, serve(func(context.Context, struct{}) (holding, error) { return holdingOf(m.keys.Ring()), nil }))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
 	mux.HandleFunc("POST "+pathLinks, serve(func(context.Context, struct{}) (api.LinkReport, error) { return m.links(), nil }))
-	m.agent.serveInterfaces(mux)
+	mux.HandleFunc("POST "+pathInterfaces, serve(m.agent.localInterfaces))
 	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
 	return mux
 }

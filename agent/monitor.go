@@ -2,12 +2,7 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"iter"
-	"net/http"
 	"strings"
 	"time"
 
@@ -17,11 +12,8 @@ import (
 	"github.com/netquorum/netquorum/monitor"
 )
 
-// What filers ask of each other's monitors.
-const (
-	pathInterfaces      = "/agent/interfaces"
-	pathWatchInterfaces = "/agent/interfaces/watch"
-)
+// pathInterfaces asks another filer's monitor.
+const pathInterfaces = "/interfaces"
 
 // absentGrace is how long an alias may be set down or away before this filer
 // counts as one that cannot host what needs it: the daemon itself makes links
@@ -138,7 +130,7 @@ func (b backend) WatchInterfaces(ctx context.Context, filer string) iter.Seq2[ap
 		case err != nil:
 			yield(api.InterfaceEvent{}, err)
 		case id != "":
-			watchInterfacesOf(ctx, m.client, id, yield)
+			watchInterfacesOf(ctx, m.endpoint, id, yield)
 		default:
 			b.watchInterfaces(ctx, func(e api.InterfaceEvent) bool { return yield(e, nil) })
 		}
@@ -177,61 +169,10 @@ func (a *Agent) watchInterfaces(ctx context.Context, tell func(api.InterfaceEven
 	}
 }
 
-// serveInterfaces are the requests of other filers.
-func (a *Agent) serveInterfaces(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathInterfaces, serve(func(context.Context, struct{}) (api.InterfaceReport, error) {
-		if a.monitor == nil {
-			return api.InterfaceReport{}, errNoMonitor
-		}
-		return a.interfaces(), nil
-	}))
-	mux.HandleFunc("POST "+pathWatchInterfaces, func(w http.ResponseWriter, r *http.Request) {
-		out := http.NewResponseController(w)
-		encode := json.NewEncoder(w)
-		if a.monitor == nil {
-			_ = encode.Encode(api.InterfaceEvent{Error: api.ErrorOf(errNoMonitor)})
-			return
-		}
-		a.watchInterfaces(r.Context(), func(e api.InterfaceEvent) bool {
-			return encode.Encode(e) == nil && out.Flush() == nil
-		})
-	})
-}
-
-// watchInterfacesOf passes on what another filer's monitor tells.
-func watchInterfacesOf(ctx context.Context, client *http.Client, id netquorum.FilerID, yield func(api.InterfaceEvent, error) bool) {
-	lost := func(err error) { yield(api.InterfaceEvent{}, fmt.Errorf("%w: %w", api.ErrUnreachable, err)) }
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+string(id)+pathWatchInterfaces, strings.NewReader("{}"))
-	if err != nil {
-		lost(err)
-		return
+// localInterfaces answers other filers.
+func (a *Agent) localInterfaces(context.Context, struct{}) (api.InterfaceReport, error) {
+	if a.monitor == nil {
+		return api.InterfaceReport{}, errNoMonitor
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		lost(err)
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		lost(errors.New("answered " + resp.Status))
-		return
-	}
-	lines := json.NewDecoder(resp.Body)
-	for {
-		var e api.InterfaceEvent
-		switch err := lines.Decode(&e); {
-		case errors.Is(err, io.EOF):
-			lost(errors.New("the filer ended the watch: its daemon is stopping"))
-			return
-		case err != nil:
-			lost(err)
-			return
-		case e.Error != nil:
-			yield(api.InterfaceEvent{}, e.Error)
-			return
-		}
-		if !yield(e, nil) {
-			return
-		}
-	}
+	return a.interfaces(), nil
 }

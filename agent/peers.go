@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,40 +10,43 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/calls"
 )
 
-// maxAnswer bounds what one filer reads of another's answer. The largest is a
-// plan for a thousand interfaces.
-const maxAnswer = 16 << 20
+// maxQuestion bounds what another filer may ask at once. The largest is a
+// transaction to be planned for.
+const maxQuestion = 16 << 20
+
+// program is what the agent is called among the programs of a filer, and versions
+// are those of its requests that this release sends and answers.
+const program = "agent"
+
+var versions = calls.Versions{Low: 1, High: 1}
+
+// A caller sends requests to other filers.
+type caller interface {
+	Call(ctx context.Context, to netquorum.FilerID, q calls.Request) (calls.Answer, error)
+}
 
 // call sends a request to another filer's agent and decodes its answer. A
 // refusal by the other side comes back as the *api.Error that it was there.
-func call(ctx context.Context, client *http.Client, to netquorum.FilerID, path string, in, out any) error {
+func call(ctx context.Context, c caller, to netquorum.FilerID, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+string(to)+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	resp, err := client.Do(req)
+	a, err := c.Call(ctx, to, calls.Request{Program: program, Versions: versions, Method: http.MethodPost, Target: path, Body: body})
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrUnreachable, err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%w: %w", api.ErrUnreachable, err)
-	}
-	if resp.StatusCode != http.StatusOK {
+	if a.Status != http.StatusOK {
 		refusal := new(api.Error)
-		if json.Unmarshal(answer, refusal) != nil || refusal.Code == "" {
-			return fmt.Errorf("%s: answered %s", path, resp.Status)
+		if json.Unmarshal(a.Body, refusal) != nil || refusal.Code == "" {
+			return fmt.Errorf("%s: answered %d", path, a.Status)
 		}
 		return refusal
 	}
-	if err := json.Unmarshal(answer, out); err != nil {
+	if err := json.Unmarshal(a.Body, out); err != nil {
 		return fmt.Errorf("%s: the answer makes no sense: %w", path, err)
 	}
 	return nil
@@ -54,7 +56,7 @@ func call(ctx context.Context, client *http.Client, to netquorum.FilerID, path s
 func serve[In, Out any](do func(context.Context, In) (Out, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAnswer))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
 		if err == nil {
 			err = json.Unmarshal(body, &in)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // pathStatistics is where filers ask each other what they have counted.
-const pathStatistics = "/agent/statistics"
+const pathStatistics = "/statistics"
 
 // A statisticsRequest asks for one server, or for all when it is empty.
 type statisticsRequest struct {

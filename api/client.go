@@ -47,7 +47,7 @@ func NewClient(socket string) *Client {
 	}
 	return &Client{
 		socket: socket,
-		calls:  &calls.Client{Peer: "the daemon", Dial: func(ctx context.Context) (net.Conn, error) { return dialCalls(ctx, socket) }},
+		calls:  &calls.Client{PeerOf: func(net.Conn) string { return "the daemon" }, Dial: func(ctx context.Context) (net.Conn, error) { return dialCalls(ctx, socket) }},
 		http:   &http.Client{Transport: t},
 	}
 }

@@ -17,8 +17,8 @@ import (
 type Client struct {
 	// Dial opens a connection at whose other end is a Server.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Peer says in errors who is at the other end.
-	Peer string
+	// PeerOf says in errors who is at the other end of a connection.
+	PeerOf func(net.Conn) string
 	// MaxBody bounds an answer's body; DefaultMaxBody when 0.
 	MaxBody int
 
@@ -45,7 +45,7 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if q.Trace == 0 {
 		q.Trace = trace.From(ctx)
 	}
-	s, err := l.hello.pick(c.peer(), q)
+	s, err := l.hello.pick(l.peer, q)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -60,6 +60,7 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	}
 	select {
 	case got := <-done:
+		answers.Put(done)
 		got.Version = s.version
 		return got.Answer, got.err
 	case <-ctx.Done():
@@ -80,15 +81,15 @@ func (c *Client) Version(ctx context.Context, program string, speak Versions) (u
 	if err != nil {
 		return 0, err
 	}
-	s, err := l.hello.pick(c.peer(), Request{Program: program, Versions: speak})
+	s, err := l.hello.pick(l.peer, Request{Program: program, Versions: speak})
 	return s.version, err
 }
 
-func (c *Client) peer() string {
-	if c.Peer == "" {
+func (c *Client) peer(conn net.Conn) string {
+	if c.PeerOf == nil {
 		return "the other side"
 	}
-	return c.Peer
+	return c.PeerOf(conn)
 }
 
 func (c *Client) maxBody() int {
@@ -175,11 +176,11 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn, out: newOutbox(conn), waiting: map[uint32]chan result{}, greeted: make(chan struct{})}
+	l := &link{conn: conn, peer: c.peer(conn), out: newOutbox(conn), waiting: map[uint32]chan result{}, greeted: make(chan struct{})}
 	if run := receive(conn, nil, c.maxBody(), l.take, l.end); run != nil {
 		c.running.Go(run)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, helloTimeout, fmt.Errorf("%s said nothing for %v", c.peer(), helloTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, helloTimeout, fmt.Errorf("%s said nothing for %v", l.peer, helloTimeout))
 	defer cancel()
 	select {
 	case <-l.greeted:
@@ -231,6 +232,7 @@ func (c *Client) Connected() bool {
 // whoever finds it broken closes.
 type link struct {
 	conn    net.Conn
+	peer    string
 	out     *outbox
 	hello   hello         // may be read when greeted is closed
 	greeted chan struct{} // the hello came, or the connection ended
@@ -247,6 +249,10 @@ type result struct {
 	err error
 }
 
+// answers are channels that nobody waits at: a caller puts back the one that it
+// has received from, to which nothing more is sent then.
+var answers = sync.Pool{New: func() any { return make(chan result, 1) }}
+
 // begin makes a call's number and where its answer will be.
 func (l *link) begin() (uint32, chan result, error) {
 	l.mu.Lock()
@@ -256,7 +262,7 @@ func (l *link) begin() (uint32, chan result, error) {
 	}
 	for l.next++; l.waiting[l.next] != nil; l.next++ {
 	}
-	done := make(chan result, 1)
+	done := answers.Get().(chan result)
 	l.waiting[l.next] = done
 	return l.next, done, nil
 }

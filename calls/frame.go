@@ -81,11 +81,8 @@ func (a *assembler) feed(p []byte, take func(frame) error) error {
 			goal = a.want
 		}
 		// Room is made as bytes arrive, not as the length promises.
-		if cap(a.part) < goal {
-			room := min(goal, max(firstRoom, 2*len(a.part), len(a.part)+len(p)))
-			if cap(a.part) < room {
-				a.part = append(make([]byte, 0, room), a.part...)
-			}
+		if len(a.part) == cap(a.part) {
+			a.part = append(make([]byte, 0, min(goal, max(firstRoom, 2*len(a.part)))), a.part...)
 		}
 		n := min(goal-len(a.part), len(p), cap(a.part)-len(a.part))
 		a.part = append(a.part, p[:n]...)
@@ -165,8 +162,18 @@ func (s *scanner) word(what string) string {
 	if s.err != nil {
 		return ""
 	}
+	switch string(b) { // those that are in nearly every frame are not made anew
+	case "GET":
+		return "GET"
+	case "POST":
+		return "POST"
+	case typeJSON:
+		return typeJSON
+	}
 	return string(b)
 }
+
+const typeJSON = "application/json"
 
 // A Request is what a caller sends.
 type Request struct {

@@ -41,6 +41,7 @@ func newOutbox(w io.Writer) *outbox {
 
 // add sends what fill appends. It returns when that was written or another caller
 // has taken it over; an error is final for the connection.
+
 func (o *outbox) add(fill func([]byte) []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -25,7 +25,7 @@ func TestTheHighestCommonVersionIsUsed(t *testing.T) {
 	}
 	p := start(t, echo, programs...)
 	c := p.client(t)
-	c.Peer = "filer n2"
+	c.PeerOf = func(net.Conn) string { return "filer n2" }
 	for _, test := range []struct {
 		program string
 		speak   Versions
@@ -153,7 +153,7 @@ func TestAPeerThatSaysNothingIsNoPeer(t *testing.T) {
 	}
 
 	synctest.Test(t, func(t *testing.T) {
-		silent := &Client{Peer: "filer n2", Dial: func(context.Context) (net.Conn, error) {
+		silent := &Client{PeerOf: func(net.Conn) string { return "filer n2" }, Dial: func(context.Context) (net.Conn, error) {
 			ours, _ := net.Pipe()
 			return ours, nil
 		}}

@@ -170,9 +170,9 @@ func (v *serving) request(call uint32, q sent) error {
 	if have := p.Versions.orFirst(); q.version < have.Low || q.version > have.High {
 		return fmt.Errorf("%w: version %d of %q, which has %v", ErrFrame, q.version, p.Name, have)
 	}
-	target, err := url.ParseRequestURI(q.Target)
+	target, err := parseTarget(q.Target)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFrame, err)
+		return err
 	}
 	if q.Trace == 0 && v.server.NewTrace != nil {
 		q.Trace = v.server.NewTrace()
@@ -187,8 +187,7 @@ func (v *serving) request(call uint32, q sent) error {
 		}
 	}
 	ctx, cancel := withTimeout(v.base, q.Timeout)
-	ctx = trace.With(context.WithValue(ctx, versionKey{}, q.version), q.Trace)
-	j := job{call, p, q.Trace, newRequest(ctx, q, target)}
+	j := job{call, p, q.Trace, newRequest(&requestContext{ctx, q.version, q.Trace}, q, target)}
 	quick := p.Quick != nil && p.Quick(target.Path)
 	known, err := v.begin(j, cancel, quick)
 	if !known {
@@ -257,7 +256,43 @@ func (v *serving) cancel(call uint32) {
 	}
 }
 
+// parseTarget spares targets that are plain paths, as nearly all are, the general
+// parser.
+func parseTarget(s string) (*url.URL, error) {
+	plain := len(s) > 0 && s[0] == '/' && (len(s) == 1 || s[1] != '/')
+	for i := 0; plain && i < len(s); i++ {
+		c := s[i]
+		plain = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '/' || c == '-' || c == '_' || c == '.'
+	}
+	if plain {
+		return &url.URL{Path: s}, nil
+	}
+	u, err := url.ParseRequestURI(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	return u, nil
+}
+
 type versionKey struct{}
+
+// A requestContext is a request's, with what its frame says.
+type requestContext struct {
+	context.Context
+	version uint16
+	trace   trace.ID
+}
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	if key == (versionKey{}) {
+		return c.version
+	}
+	if c.trace != 0 && trace.IsKey(key) {
+		return c.trace
+	}
+	return c.Context.Value(key)
+}
 
 // Version returns the version of the program that a request was sent in, by its
 // context; 0 for a request that came by another way.

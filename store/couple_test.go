@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
 )
 
 // A couple is two transports, "a" and "b", and the streams between them. Each is raft's
@@ -126,8 +127,8 @@ func (n *coupleNode) OpenRaft(ctx context.Context, to netquorum.FilerID, class C
 	return here, nil
 }
 
-func (n *coupleNode) Do(context.Context, netquorum.FilerID, string, any, any) error {
-	return errors.New("not here")
+func (n *coupleNode) Call(context.Context, netquorum.FilerID, calls.Request) (calls.Answer, error) {
+	return calls.Answer{}, errors.New("not here")
 }
 
 // wrapStreams has f put around the streams that are opened from now on.

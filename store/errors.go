@@ -34,9 +34,6 @@ var (
 	// ErrDiskFailed: a write to the log failed, and no later one is trusted until
 	// the process restarts; the error is a *DiskError.
 	ErrDiskFailed = errors.New("the disk failed a write")
-	// ErrNotSent is wrapped by errors of Network.Do when the request certainly
-	// did not reach the other filer, so that it cannot have had an effect.
-	ErrNotSent = errors.New("request not sent")
 )
 
 // A DamagedError names a file that cannot be used and what to do about it. The

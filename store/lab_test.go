@@ -87,7 +87,7 @@ func (l *lab) start(f *filer) error {
 		f.Store = nil
 		return err
 	}
-	f.network.serve(f.Store.Handler())
+	f.network.serve(f.Store.Program())
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A Class says what may wait for what: a stream of one class for nothing that goes
@@ -36,10 +38,9 @@ type Network interface {
 	// of a filer whose host answers and whose process does not wraps
 	// syscall.ECONNREFUSED.
 	OpenRaft(ctx context.Context, to netquorum.FilerID, class Class) (net.Conn, error)
-	// Do sends a request to the Handler of another filer's store and decodes the
-	// answer into out. Call does it over an HTTP client. An error wraps
-	// ErrNotSent when the request certainly was not delivered.
-	Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error
+	// Call sends a request to the Program of another filer's store. An error wraps
+	// calls.ErrNotSent when the request certainly had no effect.
+	Call(ctx context.Context, to netquorum.FilerID, q calls.Request) (calls.Answer, error)
 }
 
 // Options say where a store lives and how it behaves. Dir, ID and Network are
@@ -49,8 +50,10 @@ type Options struct {
 	ID      netquorum.FilerID
 	Network Network
 	Log     *slog.Logger
-	Timing  Timing
-	Keep    Keep
+	// Traces remembers what happened to transactions that have a trace id.
+	Traces *trace.Ring
+	Timing Timing
+	Keep   Keep
 
 	// Now is the proposer's clock: it fills in a transaction's time.
 	Now func() time.Time

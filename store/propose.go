@@ -10,6 +10,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // Propose commits a transaction, on whichever filer it is called. A refusal is a
@@ -29,6 +30,9 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 	if t.ID == "" {
 		t.ID = uuid.NewString()
 	}
+	if t.Trace == 0 {
+		t.Trace = uint64(trace.From(ctx))
+	}
 	if t.Time == 0 {
 		t.Time = s.o.Now().UnixMilli()
 	}
@@ -43,7 +47,13 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 	}
 	var results []fsm.Result
 	err = s.lead(ctx, func(ctx context.Context, now *reign) (err error) {
+		what := "raft: commit"
+		if now.leader != s.o.ID {
+			what = "raft: commit by the leader " + string(now.leader)
+		}
+		done := s.spans([]trace.ID{trace.ID(t.Trace)}, what)
 		results, err = s.group.propose(ctx, now.ctx.Done(), encoded)
+		done(results, err)
 		return err
 	})
 	if err != nil {

@@ -6,23 +6,29 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/trace"
 )
+
+// program is what the store is called among the programs of a filer, and versions
+// are those of its requests that this release sends and answers.
+const program = "store"
+
+var versions = calls.Versions{Low: 1, High: 1}
 
 // What filers ask of each other's stores. Each side has authenticated the other.
 const (
-	pathPropose   = "/store/propose"
-	pathReadIndex = "/store/read-index"
-	pathWait      = "/store/wait"
-	pathRestore   = "/store/restore"
-	pathAdd       = "/store/members/add"
-	pathRemove    = "/store/members/remove"
-	pathRemoved   = "/store/removed"
+	pathPropose   = "/propose"
+	pathReadIndex = "/read-index"
+	pathWait      = "/wait"
+	pathRestore   = "/restore"
+	pathAdd       = "/members/add"
+	pathRemove    = "/members/remove"
+	pathRemoved   = "/removed"
 )
 
 type (
@@ -63,21 +69,29 @@ var wireOrder = []string{"maybe-appended", "not-appended", "unknown-outcome", "m
 // maxRequest bounds what other filers may send, a restore excepted.
 const maxRequest = 2 << 20
 
-// Handler serves other filers' requests. It must only be reachable by members
-// of the cluster.
-func (s *Store) Handler() http.Handler {
+// Program serves other filers' requests. It must only be reachable by members of
+// the cluster.
+func (s *Store) Program() calls.Program {
+	return calls.Program{Name: program, Versions: versions, Handler: s.handler()}
+}
+
+func (s *Store) handler() http.Handler {
 	mux := http.NewServeMux()
 	handle(mux, pathPropose, maxRequest, func(ctx context.Context, in proposeRequest) (out proposeReply, err error) {
-		// One that cannot be decoded would stop every filer.
-		for _, t := range in.Transactions {
-			if _, err := fsm.DecodeTransaction(t); err != nil {
-				return out, err
+		traces := make([]trace.ID, len(in.Transactions))
+		for i, encoded := range in.Transactions {
+			t, err := fsm.DecodeTransaction(encoded)
+			if err != nil {
+				return out, err // it would stop every filer
 			}
+			traces[i] = trace.ID(t.Trace)
 		}
 		if err := s.leading(); err != nil {
 			return out, err
 		}
+		done := s.spans(traces, "raft: commit for a follower")
 		out.Results, err = s.group.propose(ctx, nil, in.Transactions...)
+		done(out.Results, err)
 		return out, err
 	})
 	handle(mux, pathReadIndex, maxRequest, func(ctx context.Context, _ empty) (out indexReply, err error) {
@@ -165,14 +179,26 @@ func handle[In, Out any](mux *http.ServeMux, path string, limit int64, f func(co
 
 // ask sends a request to another filer's store.
 func (s *Store) ask(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
-	var answer envelope
-	err := s.o.Network.Do(ctx, to, path, in, &answer)
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("%w: ask filer %s: %w", errNotAppended, to, err)
+	}
+	a, err := s.o.Network.Call(ctx, to, calls.Request{
+		Program: program, Versions: versions, Method: http.MethodPost, Target: path, ContentType: "application/json", Body: body,
+	})
 	switch {
-	case errors.Is(err, ErrNotSent):
+	case errors.Is(err, calls.ErrNotSent):
 		return fmt.Errorf("%w: ask filer %s: %w", errNotAppended, to, err)
 	case err != nil:
 		return fmt.Errorf("%w: ask filer %s: %w", errMaybeAppended, to, err)
-	case answer.Error != "":
+	case a.Status != http.StatusOK:
+		return fmt.Errorf("%w: filer %s answered %d: %s", errMaybeAppended, to, a.Status, bytes.TrimSpace(a.Body))
+	}
+	var answer envelope
+	if err := json.Unmarshal(a.Body, &answer); err != nil {
+		return fmt.Errorf("%w: answer of filer %s: %w", errMaybeAppended, to, err)
+	}
+	if answer.Error != "" {
 		if known, ok := wireErrors[answer.Code]; ok {
 			return fmt.Errorf("filer %s: %w: %s", to, known, answer.Error)
 		}
@@ -182,33 +208,4 @@ func (s *Store) ask(ctx context.Context, to netquorum.FilerID, path string, in, 
 		return fmt.Errorf("%w: answer of filer %s: %w", errMaybeAppended, to, err)
 	}
 	return nil
-}
-
-// Call implements Network.Do over an HTTP client whose host names are filer ids.
-func Call(ctx context.Context, client *http.Client, to netquorum.FilerID, path string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+string(to)+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-			err = fmt.Errorf("%w: %w", ErrNotSent, err)
-		}
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %s: %s", resp.Status, bytes.TrimSpace(answer))
-	}
-	return json.Unmarshal(answer, out)
 }

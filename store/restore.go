@@ -9,6 +9,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // MaxRestore is the largest configuration, in its encoded form, that a restore
@@ -20,7 +21,7 @@ const MaxRestore = 64 << 20
 // leave it. It may be called on any filer. A refusal is returned as an error, and
 // nothing has changed then.
 func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor string) (netquorum.Revision, error) {
-	t := fsm.Transaction{ID: uuid.NewString(), Actor: actor, Time: s.o.Now().UnixMilli(), Puts: make([]fsm.Put, len(docs))}
+	t := fsm.Transaction{ID: uuid.NewString(), Actor: actor, Trace: uint64(trace.From(ctx)), Time: s.o.Now().UnixMilli(), Puts: make([]fsm.Put, len(docs))}
 	for i, d := range docs {
 		t.Puts[i] = fsm.Put{Document: d}
 	}

@@ -2,16 +2,17 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
 )
 
 // wires are the network between filers.
@@ -75,25 +76,21 @@ func pair(a, b netquorum.FilerID) [2]netquorum.FilerID {
 
 // labNetwork is one filer's Network.
 type labNetwork struct {
-	wires  *wires
-	id     netquorum.FilerID
-	raft   net.Listener
-	http   net.Listener
-	server *http.Server
-	client *http.Client
+	wires *wires
+	id    netquorum.FilerID
+	raft  net.Listener
+	asked net.Listener
+
+	mu      sync.Mutex
+	callers map[netquorum.FilerID]*calls.Client
+	stop    context.CancelFunc // ends what serves
+	serving sync.WaitGroup
 }
 
 var _ Network = (*labNetwork)(nil)
 
 func (w *wires) attach(id netquorum.FilerID) *labNetwork {
-	n := &labNetwork{wires: w, id: id, raft: listen(), http: listen()}
-	n.client = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			to, _, _ := net.SplitHostPort(addr)
-			return w.dial(ctx, id, netquorum.FilerID(to), func(n *labNetwork) net.Listener { return n.http })
-		},
-		MaxIdleConnsPerHost: 256,
-	}}
+	n := &labNetwork{wires: w, id: id, raft: listen(), asked: listen(), callers: map[netquorum.FilerID]*calls.Client{}, stop: func() {}}
 	w.mu.Lock()
 	w.at[id] = n
 	w.mu.Unlock()
@@ -108,19 +105,34 @@ func listen() net.Listener {
 	return l
 }
 
-func (n *labNetwork) serve(h http.Handler) {
-	n.server = &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
-	go n.server.Serve(n.http)
+func (n *labNetwork) serve(p calls.Program) {
+	var ctx context.Context
+	ctx, n.stop = context.WithCancel(context.Background())
+	server := calls.Server{Programs: []calls.Program{p}, MaxBody: 3 * MaxRestore, Log: slog.New(slog.DiscardHandler)}
+	n.serving.Go(func() {
+		for {
+			conn, err := n.asked.Accept()
+			if err != nil {
+				return
+			}
+			n.serving.Go(func() { _ = server.Serve(ctx, ctx, conn, nil) })
+		}
+	})
 }
 
 // detach ends everything that the filer has to do with the network.
 func (n *labNetwork) detach() {
 	n.raft.Close()
-	n.http.Close()
-	n.client.CloseIdleConnections()
-	if n.server != nil {
-		n.server.Close()
+	n.asked.Close()
+	n.stop()
+	n.mu.Lock()
+	callers := n.callers
+	n.callers = nil
+	n.mu.Unlock()
+	for _, c := range callers {
+		c.Close()
 	}
+	defer n.serving.Wait()
 	w := n.wires
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,8 +155,21 @@ func (n *labNetwork) OpenRaft(ctx context.Context, to netquorum.FilerID, _ Class
 	return conn, err
 }
 
-func (n *labNetwork) Do(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
-	return Call(ctx, n.client, to, path, in, out)
+func (n *labNetwork) Call(ctx context.Context, to netquorum.FilerID, q calls.Request) (calls.Answer, error) {
+	n.mu.Lock()
+	if n.callers == nil {
+		n.mu.Unlock()
+		return calls.Answer{}, fmt.Errorf("%w: %w", calls.ErrNotSent, net.ErrClosed)
+	}
+	c := n.callers[to]
+	if c == nil {
+		c = &calls.Client{MaxBody: 3 * MaxRestore, Dial: func(ctx context.Context) (net.Conn, error) {
+			return n.wires.dial(ctx, n.id, to, func(n *labNetwork) net.Listener { return n.asked })
+		}}
+		n.callers[to] = c
+	}
+	n.mu.Unlock()
+	return c.Call(ctx, q)
 }
 
 func (w *wires) dial(ctx context.Context, from, to netquorum.FilerID, listener func(*labNetwork) net.Listener) (net.Conn, error) {

@@ -73,6 +73,10 @@ func (id *ID) UnmarshalText(b []byte) (err error) {
 
 type key struct{}
 
+// IsKey reports whether a key of contexts is that of ids, for contexts that carry
+// one in their own way.
+func IsKey(k any) bool { return k == key{} }
+
 // With returns a context that carries an id; the context itself for none.
 func With(ctx context.Context, id ID) context.Context {
 	if id == 0 {

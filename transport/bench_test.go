@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netquorum/netquorum/calls"
 	"github.com/netquorum/netquorum/transport"
 	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/transporttest"
@@ -60,23 +60,17 @@ func echoOnce(b *testing.B, c net.Conn, buf []byte) {
 
 func newBenchPair(b *testing.B) (a, z *transporttest.Filer) {
 	c := transporttest.New(b, 2)
-	c.Filers[1].Handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}))
+	p := serving(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	p.Quick = func(target string) bool { return target == "/quick" }
+	c.Filers[1].Handle(p)
 	serveEcho(b, c.Filers[1])
 	return c.Filers[0], c.Filers[1]
 }
 
-func postOnce(b *testing.B, a, z *transporttest.Filer) {
-	resp, err := a.Client().Post("http://"+string(z.ID)+"/", "", bytes.NewReader(payload))
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	n, err := io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	if err != nil || n != int64(len(payload)) {
-		b.Errorf("%d bytes, %v", n, err)
+func postOnce(b *testing.B, a, z *transporttest.Filer, target string) {
+	answer, err := a.Call(context.Background(), z.ID, calls.Request{Program: program, Method: "POST", Target: target, Body: payload})
+	if err != nil || len(answer.Body) != len(payload) {
+		b.Errorf("%d bytes, %v", len(answer.Body), err)
 	}
 }
 
@@ -96,7 +90,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}{
 		{"bare", func() { echoOnce(b, bare, buf) }},
 		{"service", func() { echoOnce(b, service, buf) }},
-		{"request", func() { postOnce(b, a, z) }},
+		{"request", func() { postOnce(b, a, z, "/") }},
+		{"quick", func() { postOnce(b, a, z, "/quick") }},
 	}
 	const turn = 50 // the first of a turn finds cold caches and sleeping threads
 	took := make([]time.Duration, len(ways))
@@ -115,16 +110,17 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 	b.ReportMetric(float64(took[1])/float64(took[0]), "service/bare")
 	b.ReportMetric(float64(took[2])/float64(took[0]), "request/bare")
+	b.ReportMetric(float64(took[3])/float64(took[0]), "quick/bare")
 }
 
 // BenchmarkRequests64 is requests per second with 64 callers on one connection.
 func BenchmarkRequests64(b *testing.B) {
 	a, z := newBenchPair(b)
-	postOnce(b, a, z)
+	postOnce(b, a, z, "/")
 	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			postOnce(b, a, z)
+			postOnce(b, a, z, "/")
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
@@ -146,9 +142,7 @@ func BenchmarkSetup(b *testing.B) {
 func BenchmarkBulk(b *testing.B) {
 	const size = 32 << 20
 	a, z := newBenchPair(b)
-	z.Handle(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-	}))
+	z.Handle(serving(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	body := make([]byte, size)
 	bare := bareEcho(b)
 	var took [2]time.Duration
@@ -162,11 +156,9 @@ func BenchmarkBulk(b *testing.B) {
 		took[0] += time.Since(start)
 
 		start = time.Now()
-		resp, err := a.Client().Post(fmt.Sprintf("http://%s/", z.ID), "", bytes.NewReader(body))
-		if err != nil {
+		if _, err := a.Call(context.Background(), z.ID, calls.Request{Program: program, Method: "POST", Target: "/", Body: body}); err != nil {
 			b.Fatal(err)
 		}
-		resp.Body.Close()
 		took[1] += time.Since(start)
 	}
 	mib := float64(size>>20) * float64(b.N)

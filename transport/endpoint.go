@@ -7,13 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/trace"
 	"github.com/netquorum/netquorum/transport/link"
 )
 
@@ -51,15 +51,15 @@ type Config struct {
 	// the cluster; everyone with one when nil. See Endpoint.Recheck.
 	Allow func(netquorum.FilerID) bool
 	Log   *slog.Logger
+	// Traces remembers requests that have a trace id; nobody does when nil.
+	Traces *trace.Ring
 
 	HandshakeTimeout time.Duration // from accept to a proof of identity
 	AttemptTimeout   time.Duration // one attempt at one path
 	Stagger          time.Duration // until the next path is tried beside, while there is no link
-	PingAfter        time.Duration // silence on a request connection until it is probed
-	PingTimeout      time.Duration // until an unanswered probe ends the connection
 	JoinTimeout      time.Duration // how long Joining.Admit may take
 	MaxHalfOpen      int           // connections that have proved nothing yet
-	MaxBody          int64         // of one request, in bytes
+	MaxBody          int           // of one request or answer, in bytes
 
 	// Now is the clock for certificates and limits; time.Now when nil.
 	Now func() time.Time
@@ -77,14 +77,12 @@ func (c Config) withDefaults() Config {
 	set(&c.HandshakeTimeout, 3*time.Second)
 	set(&c.AttemptTimeout, time.Second)
 	set(&c.Stagger, 50*time.Millisecond)
-	set(&c.PingAfter, 400*time.Millisecond)
-	set(&c.PingTimeout, 600*time.Millisecond)
 	set(&c.JoinTimeout, time.Minute)
 	if c.MaxHalfOpen == 0 {
 		c.MaxHalfOpen = 128
 	}
 	if c.MaxBody == 0 {
-		c.MaxBody = 80 << 20 // a whole configuration of 64 MiB, encoded
+		c.MaxBody = 130 << 20 // a whole configuration of 64 MiB, encoded
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -114,7 +112,6 @@ type Endpoint struct {
 	count    counters
 	joins    *joinServer
 	requests *requestClient
-	client   *http.Client
 	// generation counts the identities that this filer has shown; see Renew.
 	generation atomic.Uint64
 
@@ -153,7 +150,6 @@ func Listen(cfg Config) (*Endpoint, error) {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.joins = newJoinServer(e)
 	e.requests = newRequestClient(e)
-	e.client = e.requests.httpClient()
 	e.wg.Add(1)
 	go func() {
 		defer e.wg.Done()
@@ -219,7 +215,7 @@ func (e *Endpoint) Close() error {
 	for _, l := range services {
 		l.Close()
 	}
-	e.requests.drop(func(netquorum.FilerID) bool { return true })
+	e.requests.close()
 	e.closeConns()
 	if server != nil {
 		server.close()

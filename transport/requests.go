@@ -2,202 +2,141 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
 	"github.com/netquorum/netquorum/transport/link"
 )
 
-// http2 returns the settings of both ends. A peer that lost its power or its
-// cable is noticed after PingAfter + PingTimeout, about a second.
-func (c Config) http2() *http.HTTP2Config {
-	return &http.HTTP2Config{
-		MaxConcurrentStreams:          1000, // watches hold one each
-		MaxReadFrameSize:              64 << 10,
-		MaxReceiveBufferPerConnection: 4<<20 - 1,
-		MaxReceiveBufferPerStream:     1 << 20,
-		SendPingTimeout:               c.PingAfter,
-		PingTimeout:                   c.PingTimeout,
-		WriteByteTimeout:              c.PingAfter + c.PingTimeout,
-	}
-}
-
-// onlyHTTP2 is HTTP/2 by prior knowledge (RFC 9113, 3.3): TLS is below the link.
-func onlyHTTP2() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetUnencryptedHTTP2(true)
-	return p
-}
-
-// Client returns the client whose URLs have filer ids for hosts, like
-// http://<filer id>/path. Requests to one filer share one connection, which is
-// made when needed. Bound each request by its context.
+// Call sends a request to a program of another filer and waits for its answer.
+// Requests to one filer share one stream, which is opened when needed, and large
+// ones another. Bound each by its context; the end of the filer's process ends it
+// too.
 //
-// An error that holds a *net.OpError with the Op "dial" came before anything was
-// sent. A GET or HEAD whose connection turns out to be dead is sent again, once, on a
-// new connection. Any other request is not: it may have been carried out.
-func (e *Endpoint) Client() *http.Client { return e.client }
-
-// A requestClient is the http.RoundTripper of Client.
-type requestClient struct {
-	endpoint  *Endpoint
-	transport *http.Transport
-
-	mu    sync.Mutex
-	lanes map[netquorum.FilerID]*lane
+// An error that wraps calls.ErrNotSent says that the request had no effect. A GET
+// or HEAD whose stream breaks is sent again, once, on a new one. Any other request
+// is not: it may have been carried out.
+func (e *Endpoint) Call(ctx context.Context, to netquorum.FilerID, q calls.Request) (calls.Answer, error) {
+	client, err := e.requests.lane(to, len(q.Body))
+	if err != nil {
+		return calls.Answer{}, err
+	}
+	done := e.cfg.Traces.Span(ctx, func() string { return fmt.Sprintf("asked %s: %s %s", to, q.Program, q.Target) })
+	a, err := client.Call(ctx, q)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, calls.ErrNotSent) && (q.Method == http.MethodGet || q.Method == http.MethodHead) {
+		a, err = client.Call(ctx, q)
+	}
+	done(failed(a.Status, err))
+	return a, err
 }
 
-// A lane is the connection for requests to one filer. While it is being made,
-// ready is open and the rest is not yet set.
-type lane struct {
-	ready chan struct{}
-	conn  *http.ClientConn
-	err   error
+// failed is what a trace says of an answer.
+func failed(status int, err error) error {
+	if err == nil && status >= 300 {
+		err = fmt.Errorf("%d %s", status, http.StatusText(status))
+	}
+	return err
+}
+
+// Requests above bulky bytes go where what is small does not wait for them.
+const bulky = 256 << 10
+
+// A laneID names a stream for requests.
+type laneID struct {
+	filer netquorum.FilerID
+	class link.Class
+}
+
+// requestClient keeps the streams for requests to other filers.
+type requestClient struct {
+	endpoint *Endpoint
+
+	mu     sync.Mutex
+	closed bool
+	lanes  map[laneID]*calls.Client
 }
 
 func newRequestClient(e *Endpoint) *requestClient {
-	c := &requestClient{endpoint: e, lanes: map[netquorum.FilerID]*lane{}}
-	c.transport = &http.Transport{
-		Protocols:          onlyHTTP2(),
-		HTTP2:              e.cfg.http2(),
-		DisableCompression: true,
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			id, _, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			ctx, cancel := context.WithTimeout(ctx, e.cfg.AttemptTimeout)
-			defer cancel()
-			return e.Open(ctx, netquorum.FilerID(id), ServiceRequests, link.Control)
-		},
-	}
-	return c
+	return &requestClient{endpoint: e, lanes: map[laneID]*calls.Client{}}
 }
 
-func (c *requestClient) httpClient() *http.Client {
-	return &http.Client{
-		Transport: c,
-		// Filers do not send each other elsewhere behind the caller's back.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// lane is the way of a request with a body of so many bytes.
+func (c *requestClient) lane(to netquorum.FilerID, size int) (*calls.Client, error) {
+	at := laneID{to, link.Control}
+	if size > bulky {
+		at.class = link.Bulk
 	}
-}
-
-// RoundTrip implements http.RoundTripper.
-func (c *requestClient) RoundTrip(req *http.Request) (*http.Response, error) {
-	id := netquorum.FilerID(req.URL.Hostname())
-	if err := checkFilerID(id); err != nil {
-		closeBody(req)
-		return nil, fmt.Errorf("request to %q: the host must be a filer id: %w", req.URL.Host, err)
-	}
-	again := (req.Method == http.MethodGet || req.Method == http.MethodHead) && (req.Body == nil || req.Body == http.NoBody)
-	for {
-		conn, kept, err := c.get(req.Context(), id)
-		if err != nil {
-			closeBody(req)
-			return nil, err
-		}
-		resp, err := conn.RoundTrip(req)
-		if err == nil {
-			return resp, nil
-		}
-		if !again || !kept || conn.Err() == nil || req.Context().Err() != nil {
-			return nil, err
-		}
-		again = false
-	}
-}
-
-// get returns the filer's connection and whether it was there already. Callers
-// that come while it is being made share the one dial and its outcome.
-func (c *requestClient) get(ctx context.Context, id netquorum.FilerID) (conn *http.ClientConn, kept bool, err error) {
 	c.mu.Lock()
-	l := c.lanes[id]
-	kept = l != nil && l.usable()
-	if l == nil || l.ended() {
-		l = &lane{ready: make(chan struct{})}
-		if !c.endpoint.start(func() { c.dial(l, id) }) {
-			c.mu.Unlock()
-			return nil, false, notSent(id, []Service{ServiceRequests}, net.ErrClosed)
-		}
-		c.lanes[id] = l
+	defer c.mu.Unlock()
+	if l := c.lanes[at]; l != nil {
+		return l, nil
 	}
-	c.mu.Unlock()
-	select {
-	case <-l.ready:
-		return l.conn, kept, l.err
-	case <-ctx.Done():
-		return nil, false, notSent(id, []Service{ServiceRequests}, ctx.Err())
+	if err := checkFilerID(to); err != nil {
+		return nil, fmt.Errorf("%w: request to %q: %w", calls.ErrNotSent, to, err)
 	}
+	if c.closed {
+		return nil, fmt.Errorf("%w: %w", calls.ErrNotSent, net.ErrClosed)
+	}
+	l := &calls.Client{
+		MaxBody: c.endpoint.cfg.MaxBody,
+		Dial:    func(ctx context.Context) (net.Conn, error) { return c.endpoint.openRequests(ctx, at) },
+		PeerOf:  func(conn net.Conn) string { return "filer " + string(PeerOf(conn)) },
+	}
+	c.lanes[at] = l
+	return l, nil
 }
 
-// dial makes the lane's connection. It is bounded by the endpoint's life and
-// the attempts' time-outs, not by the first caller's context: others wait too.
-func (c *requestClient) dial(l *lane, id netquorum.FilerID) {
-	l.conn, l.err = c.transport.NewClientConn(c.endpoint.ctx, "http", net.JoinHostPort(string(id), "80"))
-	close(l.ready)
-	if l.err != nil {
-		c.mu.Lock()
-		if c.lanes[id] == l {
-			delete(c.lanes, id)
-		}
-		c.mu.Unlock()
-	}
+// openRequests opens the stream of a lane. It does not wait for a filer to come
+// back: callers know better for how long to try.
+func (e *Endpoint) openRequests(ctx context.Context, at laneID) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.AttemptTimeout)
+	defer cancel()
+	return e.Open(ctx, at.filer, ServiceRequests, at.class)
 }
 
-// usable reports whether the connection is made and alive.
-func (l *lane) usable() bool {
-	select {
-	case <-l.ready:
-		return l.err == nil && l.conn.Err() == nil
-	default:
-		return false
-	}
-}
-
-// ended reports whether the lane is of no use any more.
-func (l *lane) ended() bool {
-	select {
-	case <-l.ready:
-		return l.err != nil || l.conn.Err() != nil
-	default:
-		return false
-	}
-}
-
-// drop closes the connections to the filers that which picks.
+// drop ends the streams to the filers that which picks, and the requests on them.
 func (c *requestClient) drop(which func(netquorum.FilerID) bool) {
 	c.mu.Lock()
-	lanes := make(map[netquorum.FilerID]*lane, len(c.lanes))
-	for id, l := range c.lanes {
-		lanes[id] = l
+	all := make(map[laneID]*calls.Client, len(c.lanes))
+	for at, l := range c.lanes {
+		all[at] = l
 	}
 	c.mu.Unlock()
-	for id, l := range lanes {
-		if !which(id) {
+	for at, l := range all { // which is the caller's code: not under our lock
+		if !which(at.filer) {
 			continue
 		}
-		if l.usable() {
-			l.conn.Close()
-		}
 		c.mu.Lock()
-		if c.lanes[id] == l && l.ended() {
-			delete(c.lanes, id)
+		if c.lanes[at] == l {
+			delete(c.lanes, at)
 		}
 		c.mu.Unlock()
+		l.Close()
 	}
 }
 
+// close ends all streams, for good.
+func (c *requestClient) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.drop(func(netquorum.FilerID) bool { return true })
+}
+
+// len counts the filers to which a stream for requests is open.
 func (c *requestClient) len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.lanes)
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
+	filers := map[netquorum.FilerID]bool{}
+	for at, l := range c.lanes {
+		if l.Connected() {
+			filers[at.filer] = true
+		}
 	}
+	return len(filers)
 }

@@ -2,34 +2,44 @@ package transport
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/calls"
+	"github.com/netquorum/netquorum/trace"
 )
 
-// Handle serves requests of other filers with the handler; PeerID tells it who
-// asks. A later call replaces the handler.
-func (e *Endpoint) Handle(h http.Handler) {
+// Handle serves requests of other filers with the programs; PeerID tells them who
+// asks. A later call replaces the programs and ends what is under way in the
+// earlier ones; without programs nobody is served.
+func (e *Endpoint) Handle(programs ...calls.Program) {
 	e.mu.Lock()
-	s := e.server
-	if s == nil && !e.closed {
-		s = newRequestServer(e)
-		e.server = s
+	if e.closed {
 		e.mu.Unlock()
-		s.handler.Store(&h)
-		l := e.Service(ServiceRequests)
-		if !e.start(func() { s.serve(l) }) {
-			l.Close()
-		}
 		return
 	}
+	before := e.server
+	e.server = nil
+	if len(programs) > 0 {
+		e.server = newRequestServer(e, programs)
+	}
+	now := e.server
 	e.mu.Unlock()
-	if s != nil {
-		s.handler.Store(&h)
+	if before != nil {
+		before.close()
+	}
+	if now == nil {
+		return
+	}
+	l := e.Service(ServiceRequests)
+	context.AfterFunc(now.ctx, func() { l.Close() })
+	if !e.start(func() { now.serve(l) }) {
+		now.cancel()
+		close(now.ended)
 	}
 }
 
@@ -44,81 +54,69 @@ func (e *Endpoint) start(f func()) bool {
 	return true
 }
 
+// A requestServer answers the requests of other filers.
 type requestServer struct {
 	endpoint *Endpoint
-	handler  atomic.Pointer[http.Handler]
-	http     http.Server
+	calls    calls.Server
+	ctx      context.Context // of every request
+	cancel   context.CancelFunc
 	conns    sync.WaitGroup
-
-	mu      sync.Mutex
-	ended   bool
-	running sync.WaitGroup // handlers
+	ended    chan struct{}
 }
 
 type peerKey struct{}
 
-func newRequestServer(e *Endpoint) *requestServer {
-	s := &requestServer{endpoint: e}
-	s.http = http.Server{
-		Handler:        http.HandlerFunc(s.dispatch),
-		Protocols:      onlyHTTP2(),
-		HTTP2:          e.cfg.http2(),
-		MaxHeaderBytes: 64 << 10,
-		ErrorLog:       slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
-		// The connection says who the peer is; what a request claims about its
-		// own scheme or host has no part in it.
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, PeerOf(c))
-		},
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				s.conns.Add(1)
-			case http.StateClosed, http.StateHijacked:
-				s.conns.Done()
-			}
-		},
-	}
+func newRequestServer(e *Endpoint, programs []calls.Program) *requestServer {
+	s := &requestServer{endpoint: e, ended: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(e.ctx)
+	s.calls = calls.Server{Programs: programs, MaxBody: e.cfg.MaxBody, Log: e.log, Done: s.done}
 	return s
 }
 
-// PeerID returns the authenticated filer that sent a request to the handler of
+// PeerID returns the authenticated filer that sent a request to a program of
 // Endpoint.Handle, or an empty id for a request that came by another way.
 func PeerID(r *http.Request) netquorum.FilerID {
 	id, _ := r.Context().Value(peerKey{}).(netquorum.FilerID)
 	return id
 }
 
-// serve runs until close, and then until its connections and handlers ended.
+// serve runs until close, and then until its streams and handlers ended.
 func (s *requestServer) serve(l net.Listener) {
-	_ = s.http.Serve(l) // always an error, and the only one is that it was closed
-	s.conns.Wait()
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	s.running.Wait()
+	defer close(s.ended)
+	defer s.conns.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return // it is only closed
+		}
+		id := PeerOf(conn)
+		s.conns.Go(func() {
+			ctx := context.WithValue(s.ctx, peerKey{}, id)
+			if err := s.calls.Serve(ctx, ctx, conn, nil); err != nil && s.ctx.Err() == nil {
+				s.endpoint.log.Debug("a stream of requests broke", "peer", id, "err", err)
+			}
+		})
+	}
 }
 
-// close cuts every connection, which ends the contexts of the handlers. Waiting
-// for them to finish by themselves would wait for every watch.
-func (s *requestServer) close() { _ = s.http.Close() }
+// close cuts every stream, which ends the contexts of the handlers, and waits for
+// them.
+func (s *requestServer) close() {
+	s.cancel()
+	<-s.ended
+}
 
-func (s *requestServer) dispatch(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
+// done counts a request, and notes one that has a trace.
+func (s *requestServer) done(program string, r *http.Request, status int, took time.Duration) {
+	e := s.endpoint
+	e.count.requests.Add(1)
+	id := trace.From(r.Context())
+	if id == 0 || e.cfg.Traces == nil {
 		return
 	}
-	s.running.Add(1)
-	s.mu.Unlock()
-	defer s.running.Done()
-
-	s.endpoint.count.requests.Add(1)
-	most := s.endpoint.cfg.MaxBody
-	if r.ContentLength > most {
-		http.Error(w, "the request's body is too large", http.StatusRequestEntityTooLarge)
-		return
+	rec := trace.Record{Trace: id, Time: e.cfg.Now().Add(-took), Took: took, What: fmt.Sprintf("answered %s: %s %s", PeerID(r), program, r.URL.Path)}
+	if err := failed(status, nil); err != nil {
+		rec.Outcome = err.Error()
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, most)
-	(*s.handler.Load()).ServeHTTP(w, r)
+	e.cfg.Traces.Add(rec)
 }

@@ -12,8 +12,8 @@ type Service string
 const (
 	// ServiceRaft carries raft's own protocol.
 	ServiceRaft Service = "netquorum-raft/2"
-	// ServiceRequests carries requests between filers: plain HTTP/2.
-	ServiceRequests Service = "h2"
+	// ServiceRequests carries requests between filers: the frames of package calls.
+	ServiceRequests Service = "netquorum-calls/1"
 
 	// ServiceJoin is a connection's, the only one for which the caller has no
 	// certificate yet.

@@ -39,13 +39,13 @@ type Stats struct {
 	DialsFailed   uint64 // those that reached the filer at none of its endpoints
 	Attempts      uint64 // connections tried for them
 	WrongFilers   uint64 // attempts at which somebody else answered
-	Requests      uint64 // HTTP requests served
+	Requests      uint64 // requests of other filers served
 	JoinsAdmitted uint64
 	JoinsRefused  map[RefusalCode]uint64
 
 	HalfOpen  int // connections whose peer has not proved anything yet
 	Open      int // established ones, both directions
-	Requested int // filers to which a connection for requests is kept
+	Requested int // filers to which a stream for requests is open
 }
 
 // counters are the counting half of Stats.
