@@ -62,7 +62,7 @@ func (k Kind) rounds(n int) int {
 		return n
 	}
 	if k.Slow {
-		n /= 4
+		n = (n + 3) / 4
 	}
 	return (n + 4) / 5
 }
