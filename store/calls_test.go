@@ -19,9 +19,9 @@ import (
 	"github.com/netquorum/netquorum/store/raftwire"
 )
 
-// overBoth runs a test over streams in memory and over TLS on TCP.
-func overBoth(t *testing.T, f func(t *testing.T, kind string)) {
-	for _, kind := range []string{"memory", "tls"} {
+// overAll runs a test over every kind of streams.
+func overAll(t *testing.T, f func(t *testing.T, kind string)) {
+	for _, kind := range []string{"memory", "tls", "link"} {
 		t.Run(kind, func(t *testing.T) { f(t, kind) })
 	}
 }
@@ -29,7 +29,7 @@ func overBoth(t *testing.T, f func(t *testing.T, kind string)) {
 func TestEveryCallArrivesAndIsAnswered(t *testing.T) {
 	head := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a"), Addr: []byte("a-address")}
 	data := someSnapshot(300 << 10)
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		for _, c := range []struct {
 			request, answer any
@@ -88,7 +88,7 @@ func TestEveryCallArrivesAndIsAnswered(t *testing.T) {
 }
 
 func TestCallsAtOnceGetTheirOwnAnswers(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		const calls = maxAside
 		// Answered in the opposite order, when all have arrived.
@@ -120,7 +120,7 @@ func TestCallsAtOnceGetTheirOwnAnswers(t *testing.T) {
 }
 
 func TestAnErrorOfRaftComesBackAsText(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		p.answer(func(rpc raft.RPC) { rpc.Respond(nil, errors.New("no such luck")) })
 		for range 2 { // it is no error of the stream
@@ -138,7 +138,7 @@ func TestAnErrorOfRaftComesBackAsText(t *testing.T) {
 // TestHeartbeatsWaitForNothing: a follower whose raft hangs, in the middle of an
 // append and with a vote asked of it, still answers heartbeats.
 func TestHeartbeatsWaitForNothing(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		p.b.SetHeartbeatHandler(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil) })
 		var wait sync.WaitGroup
@@ -165,7 +165,7 @@ func TestHeartbeatsWaitForNothing(t *testing.T) {
 }
 
 func TestASilentPeerCostsAHeartbeatItsTimeAndNoMore(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		p.wrapStreams(func(_ Class, c net.Conn) net.Conn { return newDeafStream(c) })
 		done := make(chan error, 1)
@@ -192,7 +192,7 @@ func TestASilentPeerCostsAHeartbeatItsTimeAndNoMore(t *testing.T) {
 // TestACallThatRaftDoesNotAnswerEndsAlone: as long as others are answered, the stream
 // is good.
 func TestACallThatRaftDoesNotAnswerEndsAlone(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		_, stop := p.beat(coupleHeartbeat / 10)
 		err := p.a.RequestVote("b", "b", &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{})
@@ -207,7 +207,7 @@ func TestACallThatRaftDoesNotAnswerEndsAlone(t *testing.T) {
 }
 
 func TestAStreamThatIsCutIsOpenedAgain(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		for _, after := range []int64{0, 3, 20, 70} {
 			p := newCouple(t, kind)
 			p.answer(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil) })
@@ -277,7 +277,7 @@ func TestManyEntriesGoInSeveralCalls(t *testing.T) {
 }
 
 func TestWhoSpeaksAnotherVersionIsTold(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
 		// One of our calls, behind another preamble.
 		p.wrapStreams(func(_ Class, c net.Conn) net.Conn { return &preambleStream{Conn: c, version: 3} })
@@ -332,7 +332,7 @@ func TestTooManyCallsAreRefusedAndHeartbeatsAreNot(t *testing.T) {
 }
 
 func TestCloseEndsEveryCallAndGoroutine(t *testing.T) {
-	overBoth(t, func(t *testing.T, kind string) {
+	overAll(t, func(t *testing.T, kind string) {
 		before := runtime.NumGoroutine()
 		t.Run("with calls under way", func(t *testing.T) {
 			p := newCouple(t, kind)

@@ -47,24 +47,28 @@ func BenchmarkAppend(b *testing.B) {
 			b.Cleanup(func() { from.Close() })
 			run(b, from, from)
 		})
-		b.Run(fmt.Sprintf("ours/%d", size), func(b *testing.B) {
-			p := newCouple(b, "tls")
-			run(b, p.a, p.b)
-		})
+		for _, kind := range []string{"tls", "link"} {
+			b.Run(fmt.Sprintf("ours-%s/%d", kind, size), func(b *testing.B) {
+				p := newCouple(b, kind)
+				run(b, p.a, p.b)
+			})
+		}
 	}
 }
 
 // libraryStreams lead a transport of the library to itself.
 type libraryStreams struct {
-	dial     func() (here, there net.Conn)
+	dial     dialer
 	accepted chan net.Conn
 	closed   chan struct{}
 }
 
 func (s *libraryStreams) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
-	here, there := s.dial()
-	s.accepted <- there
-	return here, nil
+	here, there, err := s.dial(Control)
+	if err == nil {
+		s.accepted <- there
+	}
+	return here, err
 }
 
 func (s *libraryStreams) Accept() (net.Conn, error) {

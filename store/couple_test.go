@@ -23,6 +23,8 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/calls"
+	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/link/linktest"
 )
 
 // A couple is two transports, "a" and "b", and the streams between them. Each is raft's
@@ -30,7 +32,7 @@ import (
 type couple struct {
 	t     testing.TB
 	a, b  *transport
-	dial  func() (here, there net.Conn)
+	dial  dialer
 	ended map[netquorum.FilerID]*atomic.Int32 // how often each was told that a stream ended
 
 	mu      sync.Mutex
@@ -51,10 +53,32 @@ type coupleNode struct {
 	acceptor *acceptor
 }
 
+// A dialer makes both ends of a stream.
+type dialer func(Class) (here, there net.Conn, err error)
+
 // dialers are the kinds of streams that every test of calls runs over.
-var dialers = map[string]func(testing.TB) func() (here, there net.Conn){
-	"memory": func(testing.TB) func() (here, there net.Conn) { return net.Pipe },
-	"tls":    tlsDialer,
+var dialers = map[string]func(testing.TB) dialer{
+	"memory": func(testing.TB) dialer {
+		return func(Class) (here, there net.Conn, err error) {
+			here, there = net.Pipe()
+			return here, there, nil
+		}
+	},
+	"tls":  tlsDialer,
+	"link": linkDialer,
+}
+
+// linkDialer makes streams over one link of two paths.
+func linkDialer(t testing.TB) dialer {
+	p := linktest.NewPair(t, linktest.Mem, 2)
+	return func(class Class) (here, there net.Conn, err error) {
+		as := map[Class]link.Class{Urgent: link.Urgent, Control: link.Control, Bulk: link.Bulk}[class]
+		here, err = p.A.Open(t.Context(), linktest.Hand, as)
+		if err != nil {
+			return nil, nil, err
+		}
+		return here, <-p.Accepted, nil
+	}
 }
 
 func newCouple(t testing.TB, kind string, adjust ...func(*transport)) *couple {
@@ -115,7 +139,10 @@ func (n *coupleNode) OpenRaft(ctx context.Context, to netquorum.FilerID, class C
 	if peer == nil {
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	}
-	here, there := p.dial()
+	here, there, err := p.dial(class)
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case peer.incoming <- there:
 	case <-ctx.Done():
@@ -191,7 +218,7 @@ func (p *couple) beat(every time.Duration) (slowest *atomic.Int64, stop func()) 
 }
 
 // tlsDialer makes streams over TLS 1.3 and TCP.
-func tlsDialer(t testing.TB) func() (here, there net.Conn) {
+func tlsDialer(t testing.TB) dialer {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -211,18 +238,16 @@ func tlsDialer(t testing.TB) func() (here, there net.Conn) {
 	calling := &tls.Config{RootCAs: roots, ServerName: "b", MinVersion: tls.VersionTLS13}
 	l := listen()
 	t.Cleanup(func() { l.Close() })
-	return func() (here, there net.Conn) {
+	return func(Class) (here, there net.Conn, err error) {
 		plain, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
-			t.Error(err)
-			return net.Pipe()
+			return nil, nil, err
 		}
 		accepted, err := l.Accept()
 		if err != nil {
-			t.Error(err)
-			return net.Pipe()
+			return nil, nil, err
 		}
-		return tls.Client(plain, calling), tls.Server(accepted, serving)
+		return tls.Client(plain, calling), tls.Server(accepted, serving), nil
 	}
 }
 

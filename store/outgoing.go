@@ -289,8 +289,17 @@ func (s *callStream) end(err error) {
 	waiting := s.waiting
 	s.waiting = nil
 	s.mu.Unlock()
-	s.conn.Close()
+	giveUp(s.conn, err)
 	for _, c := range waiting {
 		c.done <- err
 	}
+}
+
+// giveUp closes a stream without sending what still waits to be sent, where the
+// network can do that.
+func giveUp(conn net.Conn, why error) {
+	if s, ok := conn.(interface{ Abort(cause error) }); ok {
+		s.Abort(why)
+	}
+	conn.Close()
 }
