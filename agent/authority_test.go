@@ -202,7 +202,8 @@ func TestTheAuthorityIsChangedWithoutAPause(t *testing.T) {
 	})
 }
 
-// A filer that was away comes back while it is waited for; the rotation waits.
+// A filer that was away comes back while it is waited for; the rotation waits. So
+// it does for its leader, and the next leader leads it on.
 func TestTheChangeOfTheAuthorityWaitsForAFilerThatIsAway(t *testing.T) {
 	fs := form(t)
 	ctx := t.Context()
@@ -228,7 +229,25 @@ func TestTheChangeOfTheAuthorityWaitsForAFilerThatIsAway(t *testing.T) {
 		}
 		return nil
 	})
+	leads := fs[0].status().Leader
+	for _, f := range fs[:2] {
+		if f.name == leads {
+			f.stop()
+		}
+	}
 	fs[2].start()
+	eventually(t, "the next leader waits for the one before", func(ctx context.Context) error {
+		a, err := fs[2].client.Authority(ctx)
+		if err == nil && !slices.Equal(a.Awaited, []string{leads}) {
+			err = fmt.Errorf("phase %s waits for %v", a.Phase, a.Awaited)
+		}
+		return err
+	})
+	for _, f := range fs[:2] {
+		if f.name == leads {
+			f.start()
+		}
+	}
 	rotated(t, fs, before.Fingerprint)
 }
 
