@@ -36,8 +36,7 @@ type Carrier struct {
 	urgent   []*frame // on their way on every carrier
 	batch    []byte   // small frames that leave together; the writer's while busy
 	busy     bool     // somebody writes
-	inline   bool     // and it is not the carrier's own goroutine
-	small    bool     // and takes no bulk data
+	inline   bool     // a caller of Write, who takes no bulk data along
 	began    time.Time
 	inflight int // bytes of frames that were sent here and not acknowledged
 	seq      uint64

@@ -56,13 +56,6 @@ func (d *deadline) wait() <-chan struct{} {
 	return d.over
 }
 
-// isSet reports whether there is a time.
-func (d *deadline) isSet() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.timer != nil
-}
-
 func (d *deadline) passed() bool {
 	select {
 	case <-d.wait():

@@ -157,6 +157,8 @@ func (l *Link) takeData(c *Carrier, h head, p piece) error {
 		s.discard()
 	case s.onData != nil && !s.pumping && s.recv.inOrder(p):
 		s.pass(p)
+	case s.got < len(s.into) && s.recv.inOrder(p):
+		s.fill(p)
 	default:
 		s.recv.add(p)
 		s.wakeReader()

@@ -44,6 +44,9 @@ type Stream struct {
 	starved int   // ticks for which Write has waited for room
 	waits   bool  // Write waits for room
 
+	into []byte // the buffer of a Read that waits
+	got  int    // bytes that were put there
+
 	onData  func([]byte) error
 	onEnd   func(error)
 	pumping bool // one of them is running
@@ -181,7 +184,7 @@ func (s *Stream) dispatch() {
 	}
 	l.queue(s)
 	if s.class == Bulk {
-		l.bulk.kickBulk(!s.writable.isSet())
+		l.bulk.kick(false)
 	} else {
 		l.ordinary.kick(true)
 	}
@@ -230,7 +233,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		if n := s.readUnread(p); n > 0 || len(p) == 0 {
 			return n, nil
 		}
-		if err := s.fetch(); err != nil {
+		if err := s.fetch(p); err != nil {
 			return 0, err
 		}
 		if len(s.unread) > 0 {
@@ -240,7 +243,38 @@ func (s *Stream) Read(p []byte) (int, error) {
 		case <-s.data:
 		case <-s.readable.wait():
 		}
+		if n := s.filled(); n > 0 {
+			return n, nil
+		}
 	}
+}
+
+// filled ends the time in which what arrives goes to Read's buffer, and returns
+// how much has.
+func (s *Stream) filled() int {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	n := s.got
+	s.into, s.got = nil, 0
+	return n
+}
+
+// fill gives a piece that is in order to a Read that waits, as far as it fits.
+// While it is read it is in the processor's cache; for a reader that comes later
+// it may have to be brought again.
+func (s *Stream) fill(p piece) {
+	n := copy(s.into[s.got:], p.b)
+	s.got += n
+	first, rest := p, p
+	first.b, first.end = p.b[:n], p.end && n == len(p.b)
+	rest.b, rest.offset = p.b[n:], p.offset+uint64(n)
+	s.recv.pass(first)
+	if rest.after() > s.recv.arrived {
+		s.recv.add(rest)
+	}
+	s.recv.promote()
+	s.wakeReader()
+	s.consumed(n)
 }
 
 func (s *Stream) readUnread(p []byte) int {
@@ -269,8 +303,9 @@ func (s *Stream) readUnread(p []byte) int {
 	return n
 }
 
-// fetch takes over what has arrived.
-func (s *Stream) fetch() error {
+// fetch takes over what has arrived. If that is nothing, what arrives goes to the
+// buffer from then on.
+func (s *Stream) fetch(into []byte) error {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
 	if s.closed {
@@ -286,6 +321,7 @@ func (s *Stream) fetch() error {
 		}
 		return s.fault("read", err)
 	}
+	s.into, s.got = into, 0
 	return nil
 }
 

@@ -35,9 +35,9 @@ func (c *Carrier) kick(inline bool) {
 		return
 	}
 	for tries := 0; inline && tries < 4 && c.inflight < inlineMost; tries++ {
-		c.inline, c.small = true, true
+		c.inline = true
 		c.writeOnce()
-		c.inline, c.small = false, false
+		c.inline = false
 		if c.busy || c.err != nil || !c.link.waiting(c) {
 			return
 		}
@@ -46,24 +46,6 @@ func (c *Carrier) kick(inline bool) {
 		}
 	}
 	if c.link.waiting(c) {
-		c.nudge()
-	}
-}
-
-// kickBulk is kick for bulk data. Its writer may be kept waiting by a kernel whose
-// buffer is full, as with any connection; one that has a deadline may not, for
-// nothing but the end of the carrier would wake it.
-func (c *Carrier) kickBulk(inline bool) {
-	const most = 256 << 10 // under way; more leaves in the meantime
-	if c == nil || c.busy || c.err != nil {
-		return
-	}
-	if inline && c.inflight < most {
-		c.inline = true
-		c.writeOnce()
-		c.inline = false
-	}
-	if !c.busy && c.err == nil && c.link.waiting(c) {
 		c.nudge()
 	}
 }
@@ -134,7 +116,7 @@ func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
 			large, full = l.gather(c, Control, now)
 		}
 	}
-	if c == l.bulk && !c.small && large == nil && !full && (c != l.ordinary || !l.ready[Control].any()) {
+	if c == l.bulk && !c.inline && large == nil && !full && (c != l.ordinary || !l.ready[Control].any()) {
 		large, _ = l.gather(c, Bulk, now)
 	}
 	if (c == l.ordinary || c == l.bulk) && (l.ackNow || large != nil || len(c.batch) > 0) {
