@@ -133,8 +133,10 @@ func (n *Node) finish(x *in, v verdict, then func(error)) {
 func (n *Node) handled(x *in) {
 	n.counts.Handled++
 	n.release(x)
-	for _, sv := range n.services {
-		n.roomAgain(sv)
+	if x.env.spooled { // any service may have been waiting for the spool
+		for _, sv := range n.services {
+			n.roomAgain(sv)
+		}
 	}
 	n.answer(x)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -163,5 +164,36 @@ func TestAfterTheDiskFailedNothingIsPromised(t *testing.T) {
 	}
 	if s := a.Status(); s.Error == "" {
 		t.Error("the status does not say that the disk failed")
+	}
+}
+
+// TestADamagedFileIsSaidToBe, with what to do, and does not end the daemon.
+func TestADamagedFileIsSaidToBe(t *testing.T) {
+	w := newWorld(t)
+	a := w.start("a")
+	for range 100 {
+		if _, err := box(t, a, "client").Send(soon(t), Message{To: Target{Service: "work", Filer: "b"}, Body: Bytes(make([]byte, 1000))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.halt("a")
+	path := filepath.Join(w.dirs["a"], "messages.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, damaged := range map[string][]byte{
+		"cut off": whole[:len(whole)/3], "overwritten": append(whole[:16384:16384], make([]byte, len(whole)-16384)...), "of another kind": []byte("hello"),
+	} {
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := Open(Config{Dir: w.dirs["a"], Self: "a", Network: &memNetwork{world: w, self: "a", end: make(chan struct{})}, Hosts: &memHosts{w, "a"}})
+		if err == nil {
+			n.Close()
+			t.Errorf("a file that is %s was opened", what)
+		} else if !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v does not name the file", what, err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -14,9 +15,9 @@ import (
 	"github.com/netquorum/netquorum"
 )
 
-// openFiles opens the directory: the file, which is made beside and renamed
-// because bolt's is not safe against a power cut while it is first made, and the
-// spool.
+// openFiles opens the directory and makes the memory's picture of it. The file is
+// made beside and renamed, because bolt's is not safe against a power cut while it
+// is first made.
 func (n *Node) openFiles() error {
 	dir := n.cfg.Dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -28,19 +29,67 @@ func (n *Node) openFiles() error {
 			return fmt.Errorf("creating %s: %w", path, err)
 		}
 	}
-	db, err := openBolt(path)
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("%s is in use: another netquorum runs with this directory", path)
-	}
-	if err != nil {
-		return fmt.Errorf("opening %s: %w; move the directory %s away to start with an empty outbox and inbox", path, err, dir)
-	}
-	n.db = db
 	n.spool = spool{dir: filepath.Join(dir, "spool")}
-	if err := errors.Join(os.MkdirAll(n.spool.dir, 0o700), n.begin()); err != nil {
-		return errors.Join(fmt.Errorf("opening %s: %w", path, err), db.Close())
+	if err := os.MkdirAll(n.spool.dir, 0o700); err != nil {
+		return fmt.Errorf("messages: %w", err)
 	}
-	return nil
+	if err := inspect(path); err != nil {
+		return fmt.Errorf("%s: %w; move the directory %s away to start with an empty outbox and inbox", path, err, dir)
+	}
+	err := guard(func() (err error) {
+		if n.db, err = openBolt(path); err == nil {
+			err = errors.Join(n.begin(), n.load())
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("%s is in use: another netquorum runs with this directory", path)
+	case err != nil:
+		err = fmt.Errorf("opening %s: %w; move the directory %s away to start with an empty outbox and inbox", path, err, dir)
+		if n.db != nil && !errors.Is(err, errDamaged) {
+			err = errors.Join(err, n.db.Close())
+		}
+	}
+	return err
+}
+
+var errDamaged = errors.New("it is damaged")
+
+// inspect reads all of a file. When bolt opens one for writing it looks for free
+// pages in a goroutine of its own, whose panic would be the daemon's.
+func inspect(path string) error {
+	return guard(func() error {
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		err = db.View(func(tx *bbolt.Tx) error {
+			return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return readAll(b) })
+		})
+		return errors.Join(err, db.Close())
+	})
+}
+
+func readAll(b *bbolt.Bucket) error {
+	return b.ForEach(func(k, v []byte) error {
+		if v == nil {
+			return readAll(b.Bucket(k))
+		}
+		return nil
+	})
+}
+
+// guard makes an error of what bolt does with a damaged file: it panics, or reads
+// behind the file's end.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, v)
+		}
+	}()
+	return f()
 }
 
 func openBolt(path string) (*bbolt.DB, error) {

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/netquorum/netquorum"
 )
 
 func TestCallReachesAServiceOfAnotherFilerAndOfThisOne(t *testing.T) {
@@ -37,4 +41,69 @@ func TestCallReachesAServiceOfAnotherFilerAndOfThisOne(t *testing.T) {
 		x, y := a.Status(), b.Status()
 		return x.Pending+x.Completions+x.Inbox+x.Stored+y.Inbox+y.Stored == 0 && x.SpoolOut+x.SpoolIn+y.SpoolIn == 0
 	})
+}
+
+// TestASettlementDoesNotOvertakeItsMessage: a bulk message comes again over a slow
+// stream while its completion is already on the way. It must not be taken for a new
+// one when it arrives.
+func TestASettlementDoesNotOvertakeItsMessage(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.start("a"), w.start("b")
+	if _, err := box(t, a, "client").Send(soon(t), Message{To: Target{Service: "work", Filer: "b"}, Priority: Bulk}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it is accepted", func() bool { return b.Status().Inbox == 1 })
+	gate := make(chan struct{})
+	w.mu.Lock()
+	w.gate = gate
+	w.mu.Unlock()
+	w.breakStreams(func(x, y netquorum.FilerID) bool { return true })
+	await(t, "it is put again", func() bool { return a.Status().Counts.Resent == 1 })
+	var handled atomic.Int32
+	mustServe(t, b, "work", func(context.Context, *Message) ([]byte, error) { handled.Add(1); return nil, nil })
+	await(t, "it is completed", func() bool { return a.Status().Pending == 0 })
+	select { // time for a settlement that does not wait for the message
+	case <-time.After(100 * time.Millisecond):
+	case <-t.Context().Done():
+	}
+	close(gate)
+	await(t, "it has come again", func() bool { return b.Status().Counts.Duplicates == 1 || handled.Load() > 1 })
+	await(t, "the receiver has forgotten it", func() bool { return b.Status().Stored == 0 })
+	if n := handled.Load(); n != 1 {
+		t.Errorf("it was handled %d times", n)
+	}
+}
+
+// TestWhatFoundNoRoomComesBeforeWhatFollowsIt: the queue had room again in between.
+func TestWhatFoundNoRoomComesBeforeWhatFollowsIt(t *testing.T) {
+	w := newWorld(t)
+	w.tune = func(c *Config) { c.Limits.MaxInbox = 1 }
+	b := w.open("b")
+	near, _ := memPipe(w)
+	s := &inSession{node: b, from: "a", control: near, wake: make(chan struct{}, 1)}
+	put := func(seq uint64) {
+		t.Helper()
+		e := envelope{id: ID{Filer: "a", Client: "client", Seq: seq}, to: Target{Service: "work", Filer: "b"}, attempt: 1}
+		if err := s.put(e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setWaiting := func(n int) {
+		b.mu.Lock()
+		b.service("work").waiting = n
+		b.mu.Unlock()
+	}
+	setWaiting(1)
+	put(2)
+	setWaiting(0)
+	put(3)
+	if n := len(b.ins); n != 0 {
+		t.Fatalf("%d messages were taken before the one that found no room", n)
+	}
+	put(2)
+	setWaiting(0)
+	put(3)
+	if n := len(b.ins); n != 2 {
+		t.Errorf("%d messages were taken, want 2", n)
+	}
 }

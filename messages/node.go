@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -143,12 +142,9 @@ func Open(cfg Config) (*Node, error) {
 		latest: map[netquorum.FilerID]latest{},
 		room:   [2]*semaphore.Weighted{semaphore.NewWeighted(inFlight), semaphore.NewWeighted(inFlight)},
 	}
+	n.life, n.end = context.WithCancelCause(context.Background())
 	if err := n.openFiles(); err != nil {
 		return nil, err
-	}
-	n.life, n.end = context.WithCancelCause(context.Background())
-	if err := n.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("messages in %s: %w", cfg.Dir, err), n.db.Close())
 	}
 	n.commits = newCommitter(n.db, func(err error) {
 		n.log.Error("messages stop: the disk failed", "error", err)
@@ -224,6 +220,9 @@ func (n *Node) closed() error {
 	return context.Cause(n.life)
 }
 
+// settleFor keeps follow from looking at all streams for each of many changes.
+const settleFor = 5 * time.Millisecond
+
 // follow looks again where messages belong whenever placements or members change,
 // and now and then, because that a filer is gone for long is no event.
 func (n *Node) follow(ctx context.Context) {
@@ -246,6 +245,11 @@ func (n *Node) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			select {
+			case <-ctx.Done():
+				return
+			case <-n.cfg.Clock.After(settleFor):
+			}
 		case <-n.cfg.Clock.After(period):
 		}
 	}

@@ -68,7 +68,6 @@ func (s *outSession) begin() error {
 	s.peer.failed, s.peer.err = time.Time{}, nil
 	for line := range s.peer.lines {
 		line.rewind()
-		line.queued = false
 		n.route(line)
 	}
 	return nil
@@ -278,9 +277,12 @@ func (s *outSession) collect(p Priority) ([]byte, error) {
 	for size < collectSize && len(s.active[p]) > 0 {
 		line := s.active[p][0]
 		s.active[p] = s.active[p][1:]
+		if line.queued != s {
+			continue // it has moved to another filer
+		}
 		o := line.ready(s.peer.id)
 		if o == nil {
-			line.queued = false
+			line.queued = nil
 			continue
 		}
 		s.active[p] = append(s.active[p], line)

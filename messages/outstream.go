@@ -29,11 +29,11 @@ type outStream struct {
 	// held counts those that place may have: exposed, and neither refused nor
 	// completed. While there are any the stream cannot go to another place.
 	held     int
-	unplaced int  // without a target
-	refusals int  // that have not been given another target
-	draining bool // the virtual server is not at place any more
-	parked   bool // place has no room for them
-	queued   bool // in its session's list
+	unplaced int         // without a target
+	refusals int         // that have not been given another target
+	draining bool        // the virtual server is not at place any more
+	parked   bool        // place has no room for them
+	queued   *outSession // in whose list it is
 	recalled uint64
 	retry    time.Time // not again to the same place before
 	owed     []owed    // refusals whose target may forget them when they are placed again

@@ -64,8 +64,8 @@ func (p *peer) activate(s *outStream) {
 		poke(p.wake)
 		return
 	}
-	if p.session.ready && !s.queued && s.ready(p.id) != nil {
-		s.queued = true
+	if p.session.ready && s.queued != p.session && s.ready(p.id) != nil {
+		s.queued = p.session
 		p.session.active[s.key.priority] = append(p.session.active[s.key.priority], s)
 		poke(p.session.wake[s.key.priority])
 	}
@@ -170,7 +170,6 @@ func (p *peer) connect(ctx context.Context) error {
 	defer n.mu.Unlock()
 	p.session = nil
 	for line := range p.lines {
-		line.queued = false
 		line.rewind()
 	}
 	for _, t := range s.transfers {

@@ -65,16 +65,22 @@ func TestAServerThatMovesAllTheTime(t *testing.T) {
 
 func moveAllTheTime(t *testing.T, form string, lasts time.Duration) {
 	w := newWorld(t)
+	w.lag["sender"] = 20 * time.Millisecond // it hears of each move a little late
 	nodes := []*Node{w.start("a"), w.start("b"), w.start("sender")}
 	var mu sync.Mutex
 	handled, order := map[string]int{}, map[string]uint64{}
 	hosts := map[uint64]netquorum.FilerID{} // by epoch
+	ended := map[uint64]time.Time{}
 	note := func(n *Node, m *Message) {
 		mu.Lock()
 		defer mu.Unlock()
 		handled[m.ID.String()]++
 		if hosts[m.Epoch] != n.cfg.Self {
 			t.Errorf("%s handled %s in epoch %d, which is %q's", n.cfg.Self, m.ID, m.Epoch, hosts[m.Epoch])
+		}
+		// The look at the epoch and the call of the handler are not one instant.
+		if late := time.Since(ended[m.Epoch]); !ended[m.Epoch].IsZero() && late > 100*time.Millisecond {
+			t.Errorf("%s handled %s %v after the end of its epoch %d", n.cfg.Self, m.ID, late, m.Epoch)
 		}
 		if last := order[m.Stream]; last >= m.ID.Seq {
 			t.Errorf("stream %s: %d was handled after %d", m.Stream, m.ID.Seq, last)
@@ -95,10 +101,11 @@ func moveAllTheTime(t *testing.T, form string, lasts time.Duration) {
 	move := func(id netquorum.FilerID) {
 		mu.Lock()
 		defer mu.Unlock()
-		w.place("vs", "") // it leaves one before it is placed on the other
+		ended[w.place("vs", "")-1] = time.Now() // it leaves one before it is placed on the other
 		hosts[w.place("vs", id)] = id
 	}
 	move("a")
+	<-time.After(w.lag["sender"])
 	ctx, stop := context.WithTimeout(t.Context(), lasts)
 	defer stop()
 	var wg sync.WaitGroup

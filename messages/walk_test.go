@@ -99,7 +99,7 @@ func walk(t *testing.T, seed uint64) {
 			stop()
 			if err == nil {
 				sent = append(sent, got)
-			} else if !errors.Is(err, ErrFull) {
+			} else if !errors.Is(err, ErrFull) && !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("sending: %v", err)
 			}
 		case 0:
@@ -146,6 +146,18 @@ func walk(t *testing.T, seed uint64) {
 	}
 	w.place("vs0", "b")
 	w.place("vs1", "c")
+	t.Cleanup(func() {
+		for _, id := range filers {
+			if n := w.nodes[id]; t.Failed() && n != nil {
+				t.Logf("%s: %+v", id, n.Status())
+				for _, client := range n.Status().Clients {
+					for _, p := range box(t, n.Node, client.Client).Pending(0) {
+						t.Logf("pending: %+v", p)
+					}
+				}
+			}
+		}
+	})
 	await(t, fmt.Sprintf("all %d messages are completed (seed %d)", len(sent), seed), func() bool {
 		for _, id := range filers {
 			if w.nodes[id].Status().Pending > 0 {

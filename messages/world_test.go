@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,12 +30,22 @@ type world struct {
 
 	places  map[string]Place
 	epochs  map[string]uint64
+	moves   []move
+	lag     map[netquorum.FilerID]time.Duration // how late a filer hears of placements
+	gate    chan struct{}                       // what is written to bulk streams waits for it
 	changed chan struct{}
 	gone    map[netquorum.FilerID]bool
 
 	dirs  map[netquorum.FilerID]string
 	tune  func(*Config)
 	nodes map[netquorum.FilerID]*life
+}
+
+// A move is one placement.
+type move struct {
+	at     time.Time
+	server string
+	place  Place
 }
 
 type incoming struct {
@@ -53,7 +64,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, accept: map[netquorum.FilerID]chan incoming{}, down: map[[2]netquorum.FilerID]bool{},
 		streams: map[*memConn][2]netquorum.FilerID{}, places: map[string]Place{}, epochs: map[string]uint64{},
-		changed: make(chan struct{}), gone: map[netquorum.FilerID]bool{}, dirs: map[netquorum.FilerID]string{},
+		lag: map[netquorum.FilerID]time.Duration{}, changed: make(chan struct{}), gone: map[netquorum.FilerID]bool{}, dirs: map[netquorum.FilerID]string{},
 		tune: func(*Config) {}, nodes: map[netquorum.FilerID]*life{},
 	}
 	t.Cleanup(func() {
@@ -134,6 +145,7 @@ func (w *world) place(server string, id netquorum.FilerID) uint64 {
 	defer w.mu.Unlock()
 	w.epochs[server]++
 	w.places[server] = Place{id, w.epochs[server]}
+	w.moves = append(w.moves, move{time.Now(), server, w.places[server]})
 	close(w.changed)
 	w.changed = make(chan struct{})
 	return w.epochs[server]
@@ -187,6 +199,9 @@ func (m *memNetwork) Open(ctx context.Context, to netquorum.FilerID, class Class
 	}
 	near, far := memPipe(w)
 	w.streams[near] = [2]netquorum.FilerID{m.self, to}
+	if class == ClassBulk {
+		near.gate = w.gate
+	}
 	if w.record {
 		near.said = &memBuffer{}
 		w.past = append(w.past, recording{m.self, to, near.said})
@@ -223,6 +238,7 @@ type memConn struct {
 	in    *memBuffer
 	out   *memBuffer
 	said  *memBuffer // a copy of all that was written, or nil
+	gate  chan struct{}
 }
 
 // A recording is what one side of a stream has said.
@@ -283,6 +299,9 @@ func (c *memConn) Read(p []byte) (int, error) {
 }
 
 func (c *memConn) Write(p []byte) (int, error) {
+	if c.gate != nil {
+		<-c.gate
+	}
 	b := c.out
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -327,8 +346,22 @@ type memHosts struct {
 func (h *memHosts) Host(server string) (Place, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.places[server]
+	p := h.known(server)
 	return p, p.Filer != ""
+}
+
+// known is the newest placement that this filer has heard of.
+func (h *memHosts) known(server string) Place {
+	lag := h.lag[h.self]
+	if lag == 0 {
+		return h.places[server]
+	}
+	for _, m := range slices.Backward(h.moves) {
+		if m.server == server && time.Since(m.at) >= lag {
+			return m.place
+		}
+	}
+	return Place{}
 }
 
 func (h *memHosts) Hosting(server string) (uint64, bool) {
@@ -339,6 +372,9 @@ func (h *memHosts) Hosting(server string) (uint64, bool) {
 func (h *memHosts) Epoch(server string) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.lag[h.self] > 0 {
+		return h.known(server).Epoch
+	}
 	return h.epochs[server]
 }
 
