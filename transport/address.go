@@ -9,7 +9,10 @@ import (
 
 // Readdress tells that this filer's own addresses or those of others changed.
 // New paths get carriers before those that are no path any more lose theirs.
-func (e *Endpoint) Readdress() { e.wakeAll(true) }
+func (e *Endpoint) Readdress() {
+	e.sctp.rebind()
+	e.wakeAll(true)
+}
 
 // Wake tells that a path which is down may work again: a cable was plugged in, a
 // link came up. It is tried at once.

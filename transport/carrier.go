@@ -10,6 +10,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/sctpio"
 )
 
 // kindTCP is the kind of carriers that are TLS over TCP.
@@ -22,6 +23,7 @@ type carrier struct {
 	link       *link.Carrier
 	path       link.Path
 	generation uint64 // of the identity that it was made with
+	sctp       *sctpio.Conn
 }
 
 // A proven connection is one whose peer has shown who it is.
@@ -32,15 +34,29 @@ type proven struct {
 	generation uint64
 }
 
+// protocol is what the handshake agreed upon.
+func (p proven) protocol() Service { return Service(p.conn.ConnectionState().NegotiatedProtocol) }
+
 // linkPath is the path of a connection, as the link calls it.
 func (p proven) linkPath(rank int) link.Path {
-	return link.Path{Kind: kindTCP, Local: addrPort(p.raw.LocalAddr()), Remote: addrPort(p.raw.RemoteAddr()), Rank: rank}
+	kind := kindTCP
+	if _, ok := p.raw.Conn.(*sctpio.Conn); ok {
+		kind = kindSCTP
+	}
+	return link.Path{
+		Kind: kind, Local: addrPort(p.raw.LocalAddr()), Remote: addrPort(p.raw.RemoteAddr()),
+		Bulk: p.protocol() == serviceLinkBulk, Rank: rank,
+	}
 }
 
+// addrPort is an address of package net, the first of an association's.
 func addrPort(a net.Addr) netip.AddrPort {
 	if t, ok := a.(*net.TCPAddr); ok {
 		ap := t.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	if list := sctpio.AddrPorts(a); len(list) > 0 {
+		return list[0]
 	}
 	return netip.AddrPort{}
 }
@@ -55,12 +71,20 @@ func (e *Endpoint) connect(ctx context.Context, id netquorum.FilerID, p path) (p
 	if identity == nil {
 		return proven{}, ErrNotInCluster
 	}
-	plain, err := e.cfg.Dial(ctx, p.local, p.remote)
+	var plain net.Conn
+	err := e.cfg.Sockets(func() (err error) {
+		if p.sctp {
+			plain, err = dialSCTP(ctx, p)
+		} else {
+			plain, err = e.cfg.Dial(ctx, p.local, p.remote)
+		}
+		return err
+	})
 	if err != nil {
 		return proven{}, err
 	}
 	raw := &trackedConn{Conn: plain, endpoint: e}
-	conn := tls.Client(raw, e.dialConfig(identity, id))
+	conn := tls.Client(raw, e.dialConfig(identity, id, e.protocols(p)))
 	if err = conn.HandshakeContext(ctx); err == nil {
 		raw.shown = conn.ConnectionState().PeerCertificates[0]
 		err = e.remember(raw, id)
@@ -74,6 +98,17 @@ func (e *Endpoint) connect(ctx context.Context, id netquorum.FilerID, p path) (p
 		return proven{}, explain(err)
 	}
 	return proven{raw, conn, peerOf(conn.ConnectionState()), generation}, nil
+}
+
+// protocols are what a connection of the path offers, the best first.
+func (e *Endpoint) protocols(p path) []string {
+	switch {
+	case p.bulk:
+		return []string{string(serviceLinkBulk)}
+	case !p.sctp && e.sctp.open():
+		return []string{string(serviceLinkSCTP), string(serviceLink)}
+	}
+	return []string{string(serviceLink)}
 }
 
 // A severed connection is closed without the farewell of TLS, which might wait

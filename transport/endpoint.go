@@ -45,6 +45,8 @@ type Config struct {
 	// their networks: a filer in the same network is dialled from there. What it
 	// does not settle the kernel does.
 	Addresses func() []netip.Prefix
+	// SCTP lets filers whose kernels have it talk by SCTP rather than TCP.
+	SCTP bool
 	// Link holds how links behave; the endpoint fills in who they are between.
 	Link link.Config
 	// Allow reports whether a filer with a good certificate (still) belongs to
@@ -66,6 +68,9 @@ type Config struct {
 	// Dial connects to host:port, from a local address if that is valid; by TCP
 	// when nil.
 	Dial func(ctx context.Context, local netip.Addr, remote string) (net.Conn, error)
+	// Sockets runs what makes a socket, such as Dial; in another network namespace
+	// if it likes. Where Listen is called when nil.
+	Sockets func(make func() error) error
 }
 
 func (c Config) withDefaults() Config {
@@ -93,6 +98,9 @@ func (c Config) withDefaults() Config {
 	if c.Dial == nil {
 		c.Dial = dial
 	}
+	if c.Sockets == nil {
+		c.Sockets = func(make func() error) error { return make() }
+	}
 	if c.Addresses == nil {
 		c.Addresses = func() []netip.Prefix { return nil }
 	}
@@ -108,6 +116,7 @@ type Endpoint struct {
 	cfg      Config
 	log      *slog.Logger
 	ln       net.Listener
+	sctp     *sctpPort
 	halfOpen halfOpen
 	count    counters
 	joins    *joinServer
@@ -149,12 +158,14 @@ func Listen(cfg Config) (*Endpoint, error) {
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.joins = newJoinServer(e)
+	e.sctp = &sctpPort{endpoint: e}
 	e.requests = newRequestClient(e)
 	e.wg.Add(1)
 	go func() {
 		defer e.wg.Done()
-		e.accept()
+		e.accept(ln)
 	}()
+	e.sctp.rebind()
 	return e, nil
 }
 
@@ -212,6 +223,7 @@ func (e *Endpoint) Close() error {
 
 	e.cancel()
 	err := e.ln.Close()
+	e.sctp.close()
 	for _, l := range services {
 		l.Close()
 	}
@@ -236,12 +248,12 @@ func (e *Endpoint) closeConns() {
 	}
 }
 
-// accept serves the port until it is closed. Running out of descriptors is no
+// accept serves a port until it is closed. Running out of descriptors is no
 // reason to give up: it ends when connections do.
-func (e *Endpoint) accept() {
+func (e *Endpoint) accept(ln net.Listener) {
 	const pause = 50 * time.Millisecond
 	for {
-		raw, err := e.ln.Accept()
+		raw, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}

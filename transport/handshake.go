@@ -50,7 +50,7 @@ func (h *handshake) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			h.service, h.reason = s, ""
 			return h.endpoint.strangerTLS(s)
 		}
-		if s != serviceLink {
+		if s != serviceLink && s != serviceLinkBulk && (s != serviceLinkSCTP || !h.endpoint.sctp.open()) {
 			continue
 		}
 		if identity == nil {
@@ -108,11 +108,11 @@ func (h *handshake) why(err error) Reason {
 }
 
 // dialConfig is the client's side: the peer must be exactly the filer called.
-func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID) *tls.Config {
+func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID, protos []string) *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{*identity.leaf},
-		NextProtos:   []string{string(serviceLink)},
+		NextProtos:   protos,
 		// Filers have ids, not host names; VerifyConnection verifies the chain.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
@@ -123,8 +123,8 @@ func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID) *tls.C
 			if p.id != want {
 				return &PeerError{Reason: WrongFiler, Filer: p.id, Name: p.name, Want: want}
 			}
-			if cs.NegotiatedProtocol != string(serviceLink) {
-				return errors.New("the peer did not confirm the service " + string(serviceLink))
+			if !slices.Contains(protos, cs.NegotiatedProtocol) {
+				return errors.New("the peer did not confirm the service " + protos[0])
 			}
 			return nil
 		},

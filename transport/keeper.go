@@ -12,6 +12,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/sctpio"
 )
 
 // A keeper keeps the link to one other filer: it makes one when somebody asks or
@@ -32,7 +33,7 @@ type keeper struct {
 	failures  map[path]error         // why each path failed last
 	lost      time.Time              // when a carrier was lost
 	since     time.Time              // when the link was made
-	reason    string                 // why the link is not carried by SCTP
+	both      bool                   // both filers have SCTP
 	call      *call                  // under way, for those who wait for a link
 }
 
@@ -118,7 +119,9 @@ func (k *keeper) attach(ctx context.Context, p proven, dialled path, ours bool) 
 	}
 	defer k.leave(l)
 	c := &carrier{of: l, generation: p.generation}
-	c.held = held{path: dialled, ours: ours, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
+	sctp, _ := p.raw.Conn.(*sctpio.Conn)
+	c.sctp = sctp
+	c.held = held{path: dialled, ours: ours, sctp: sctp != nil, bulk: p.protocol() == serviceLinkBulk, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
 	c.path = p.linkPath(rank(k.endpoint.paths(k.id), c.held))
 	if c.link, err = l.Attach(ctx, severed{p.conn}, c.path); err != nil {
 		p.raw.Close()
@@ -134,6 +137,9 @@ func (k *keeper) attach(ctx context.Context, p proven, dialled path, ours bool) 
 		k.made, k.since = true, c.since
 	}
 	k.peer = p.peer
+	if sctp == nil {
+		k.both = p.protocol() == serviceLinkSCTP
+	}
 	k.carriers = append(k.carriers, c)
 	if k.call != nil {
 		k.call.answer(l, nil)
@@ -180,7 +186,7 @@ func (k *keeper) try(ctx context.Context, p path) error {
 		k.failures[p] = err
 	}
 	k.trials[p] = t
-	if final(err) && k.usable() != nil && !works(k.link) {
+	if final(err) && !p.sctp && k.usable() != nil && !works(k.link) {
 		k.link.End(err)
 	}
 	k.rouse()
@@ -260,7 +266,7 @@ func (k *keeper) forget(l *link.Link) {
 // tend carries out what view.tend decides, and returns when to look again.
 func (k *keeper) tend(l *link.Link, now time.Time) time.Time {
 	e := k.endpoint
-	paths := e.paths(k.id)
+	paths, associated := e.paths(k.id), e.associationsTo(k.id)
 	k.mu.Lock()
 	if k.link != l || !k.made {
 		k.mu.Unlock()
@@ -270,6 +276,12 @@ func (k *keeper) tend(l *link.Link, now time.Time) time.Time {
 	v.wanted = paths
 	if !v.alive() {
 		v.wanted = e.allPaths(k.id)
+	}
+	if k.both {
+		if v.associated() {
+			v.wanted = nil // what the association has instead
+		}
+		v.wanted = append(associated, v.wanted...)
 	}
 	t := v.tend(now)
 	for p, was := range k.trials {

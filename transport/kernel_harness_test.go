@@ -61,9 +61,10 @@ var cuts = []cut{
 }
 
 // newFilersOnCables makes filer-1 here and filer-2 in the namespace far.
-func newFilersOnCables(t *testing.T, set ...func(*transport.Config)) (c *transporttest.Cluster, near, far *transporttest.Filer) {
+func newFilersOnCables(t *testing.T, set ...func(*transport.Config)) (c *transporttest.Cluster, near, far *transporttest.Filer, ofFar *nets) {
 	t.Helper()
 	c = transporttest.New(t, 0)
+	ofFar = &nets{own: addresses("10.1.0.2/24", "10.2.0.2/24")()}
 	near = c.Add(t, "filer-1", append(set, func(cfg *transport.Config) {
 		cfg.Listen = ":7480"
 		cfg.Addresses = addresses("10.1.0.1/24", "10.2.0.1/24")
@@ -71,14 +72,8 @@ func newFilersOnCables(t *testing.T, set ...func(*transport.Config)) (c *transpo
 	err := nstest.Inside("far", func() error {
 		far = c.Add(t, "filer-2", append(set, func(cfg *transport.Config) {
 			cfg.Listen = ":7480"
-			cfg.Addresses = addresses("10.1.0.2/24", "10.2.0.2/24")
-			cfg.Dial = func(ctx context.Context, local netip.Addr, remote string) (conn net.Conn, err error) {
-				return conn, nstest.Inside("far", func() error {
-					d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))}
-					conn, err = d.DialContext(ctx, "tcp", remote)
-					return err
-				})
-			}
+			cfg.Addresses = ofFar.get
+			cfg.Sockets = func(make func() error) error { return nstest.Inside("far", make) }
 		})...)
 		return nil
 	})
@@ -87,7 +82,7 @@ func newFilersOnCables(t *testing.T, set ...func(*transport.Config)) (c *transpo
 	}
 	c.Route(near.ID, "10.1.0.1:7480", "10.2.0.1:7480")
 	c.Route(far.ID, "10.1.0.2:7480", "10.2.0.2:7480")
-	return c, near, far
+	return c, near, far, ofFar
 }
 
 func addresses(list ...string) func() []netip.Prefix {

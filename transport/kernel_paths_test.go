@@ -13,6 +13,7 @@ import (
 	"github.com/netquorum/netquorum/lab/nstest"
 	"github.com/netquorum/netquorum/transport"
 	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/sctpio"
 	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
@@ -26,7 +27,7 @@ func TestKernelPathsAreCut(t *testing.T) {
 		return
 	}
 	twoCables(t)
-	_, near, far := newFilersOnCables(t)
+	_, near, far, _ := newFilersOnCables(t)
 	out := newPost(t, near, far, "test-out/1", 5*time.Millisecond)
 	back := newPost(t, far, near, "test-back/1", 5*time.Millisecond)
 	east := func() bool {
@@ -82,6 +83,62 @@ func TestKernelPathsAreCut(t *testing.T) {
 	if p99 := gaps.at(0.99); p99 > 300*time.Millisecond && os.Getenv("NQ_IN_VM") == "" {
 		t.Errorf("p99 of the gap in delivery is %v", p99)
 	}
+}
+
+// The same by SCTP, whose kernel chooses the path.
+func TestKernelAssociationsPathIsCut(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	if err := sctpio.Supported(); err != nil {
+		t.Skipf("%v; run with -exec test/vm/vm-exec", err)
+	}
+	twoCables(t)
+	c, near, far, ofFar := newFilersOnCables(t, func(cfg *transport.Config) { cfg.SCTP = true })
+	out := newPost(t, near, far, "test-out/1", 5*time.Millisecond)
+	back := newPost(t, far, near, "test-back/1", 5*time.Millisecond)
+	associated := func() bool {
+		for _, f := range c.Filers {
+			l := f.Links()[0]
+			if l.Kind != "sctp" || len(l.Paths) != 2 || l.Paths[0].State != "up" || l.Paths[1].State != "up" || f.Stats().Open != 2 {
+				return false
+			}
+		}
+		return true
+	}
+	transporttest.Eventually(t, "two associations and nothing else", associated)
+	rounds := len(cuts)
+	if n, err := strconv.Atoi(os.Getenv("NQ_PATH_CUTS")); err == nil {
+		rounds = n
+	}
+	var gaps distribution
+	for i := range rounds {
+		way := cuts[i%len(cuts)]
+		out.longest()
+		back.longest()
+		nstest.Sh(t, way.cut)
+		sofar := out.count() + back.count()
+		transporttest.Eventually(t, "messages by the other path", func() bool { return out.count()+back.count() > sofar+100 })
+		there, here := out.longest(), back.longest()
+		nstest.Sh(t, way.mend)
+		transporttest.Eventually(t, "both paths to be used again", associated)
+		t.Logf("%s: silence of %v there and %v back", way.name, there.Round(time.Millisecond), here.Round(time.Millisecond))
+		gaps = append(gaps, there, here)
+	}
+	t.Logf("%d messages; when the path was cut: %v", out.end()+back.end(), gaps)
+
+	// The addresses change: new associations, then the end of the old ones.
+	nstest.Sh(t, `
+		ip netns exec far ip addr add 10.1.0.8/24 dev east`)
+	out = newPost(t, near, far, "test-again/1", 5*time.Millisecond)
+	ofFar.set(far, c, "10.1.0.8", "10.2.0.2")
+	near.Readdress()
+	far.Readdress()
+	transporttest.Eventually(t, "an association with the new address", func() bool {
+		return associated() && near.Links()[0].Paths[0].Remote == "10.1.0.8"
+	})
+	t.Logf("%d messages while addresses changed, longest silence %v", out.count(), out.longest())
+	out.end()
 }
 
 // patience is how long a path stays cut in the long variant: mostly so short that

@@ -54,6 +54,8 @@ func (e *Endpoint) Links() []LinkStatus {
 }
 
 func (k *keeper) status(wanted []path) LinkStatus {
+	e := k.endpoint
+	_, why := e.sctp.addresses()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := LinkStatus{Filer: k.id, Name: k.peer.name}
@@ -61,7 +63,7 @@ func (k *keeper) status(wanted []path) LinkStatus {
 	if l := k.usable(); l != nil {
 		v = k.look(l, time.Now())
 		out.Status, out.Since, out.Up = l.Status(), k.since, v.alive()
-		out.Kind, out.Reason = kindTCP, k.reason
+		out.Kind, out.Reason = k.kind(v, why)
 	}
 	of := map[link.Path]link.CarrierStatus{}
 	for _, c := range out.Status.Carriers {
@@ -69,29 +71,67 @@ func (k *keeper) status(wanted []path) LinkStatus {
 	}
 	for i, h := range v.have {
 		c := of[k.carriers[i].path]
-		out.Paths = append(out.Paths, PathStatus{
+		s := PathStatus{
 			Kind: c.Path.Kind, Local: h.local.String(), Remote: h.remote.String(), Dialled: h.path.remote,
 			State: string(c.State), Since: c.Since, RTT: c.RTT, Classes: c.Classes, Sent: c.Sent, Received: c.Received,
-		})
+		}
+		switch {
+		case !h.sctp:
+			out.Paths = append(out.Paths, s)
+		case !h.bulk:
+			list := k.carriers[i].kernelPaths(e.cfg.Addresses())
+			if len(list) > 0 { // the kernel counts for all paths together
+				list[0].Sent, list[0].Received = s.Sent, s.Received
+			}
+			out.Paths = append(out.Paths, list...)
+		}
+	}
+	if out.Kind == kindSCTP {
+		wanted = nil
 	}
 	for _, p := range wanted {
-		if slices.ContainsFunc(v.have, func(h held) bool { return h.on(p) }) {
-			continue
+		if !slices.ContainsFunc(v.have, func(h held) bool { return h.on(p) }) {
+			out.Paths = append(out.Paths, k.dialling(p))
 		}
-		s := PathStatus{Kind: kindTCP, Dialled: p.remote, State: PathDialling}
-		s.Remote, _, _ = net.SplitHostPort(p.remote)
-		if p.local.IsValid() {
-			s.Local = p.local.String()
-		}
-		if err := k.failures[p]; err != nil {
-			s.Failure = plain(err)
-		}
-		out.Paths = append(out.Paths, s)
 	}
 	slices.SortStableFunc(out.Paths, func(a, b PathStatus) int {
 		return cmp.Compare(place(wanted, a), place(wanted, b))
 	})
 	return out
+}
+
+// kind is what carries the link, and why that is not SCTP. The caller holds the
+// lock.
+func (k *keeper) kind(v view, why error) (kind, reason string) {
+	switch {
+	case v.associated():
+		return kindSCTP, ""
+	case !k.endpoint.cfg.SCTP:
+		return kindTCP, ""
+	case why != nil:
+		return kindTCP, why.Error()
+	case !k.both:
+		return kindTCP, "the other filer takes no SCTP"
+	}
+	for p, err := range k.failures {
+		if p.sctp {
+			return kindTCP, "no association: " + plain(err)
+		}
+	}
+	return kindTCP, "no association yet"
+}
+
+// dialling is the status of a path without a carrier. The caller holds the lock.
+func (k *keeper) dialling(p path) PathStatus {
+	s := PathStatus{Kind: kindTCP, Dialled: p.remote, State: PathDialling}
+	s.Remote, _, _ = net.SplitHostPort(p.remote)
+	if p.local.IsValid() {
+		s.Local = p.local.String()
+	}
+	if err := k.failures[p]; err != nil {
+		s.Failure = plain(err)
+	}
+	return s
 }
 
 // place is where a path is in the configuration's order.

@@ -12,6 +12,10 @@ import (
 type path struct {
 	local  netip.Addr // invalid: the kernel chooses
 	remote string     // host:port
+	// An association has all addresses of both filers, separated by commas: from
+	// and remote. bulk tells the one for bulk data from the other.
+	sctp, bulk bool
+	from       string
 }
 
 // maxPaths bounds how many connections one peer may cost, whatever the

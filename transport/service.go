@@ -20,6 +20,11 @@ const (
 	ServiceJoin Service = "netquorum-join/1"
 	// serviceLink is that of connections which become carriers of links.
 	serviceLink Service = "netquorum-link/1"
+	// serviceLinkSCTP is that of both filers having SCTP as well: the handshake of
+	// a connection by TCP finds it out on the way.
+	serviceLinkSCTP Service = "netquorum-link/1+sctp"
+	// serviceLinkBulk is that of carriers for bulk data.
+	serviceLinkBulk Service = "netquorum-link/1+bulk"
 )
 
 // backlog is how many streams may wait for Accept.

@@ -24,6 +24,7 @@ const (
 type held struct {
 	path          path       // as dialled; of one that the peer dialled, the zero path
 	local, remote netip.Addr // as connected
+	sctp, bulk    bool       // as in a path
 	ours          bool       // dialled by this filer
 	stale         bool       // made with an identity that was replaced since
 	since         time.Time  // when it was attached
@@ -37,12 +38,18 @@ func (h held) on(p path) bool {
 	if h.ours {
 		return h.path == p
 	}
+	if h.sctp || p.sctp { // any of the peer's: it has all addresses
+		return h.sctp == p.sctp && h.bulk == p.bulk
+	}
 	remote, ok := host(p.remote)
 	return ok && h.remote == remote && (!p.local.IsValid() || h.local == p.local)
 }
 
 // same reports whether two carriers are of one path, whoever dialled them.
 func (h held) same(o held) bool {
+	if h.sctp || o.sctp {
+		return h.sctp == o.sctp && h.bulk == o.bulk
+	}
 	if h.ours && o.ours {
 		return h.path == o.path
 	}
@@ -175,6 +182,16 @@ func (v view) wants(h held) bool {
 func (v view) alive() bool {
 	for _, h := range v.have {
 		if h.works() {
+			return true
+		}
+	}
+	return false
+}
+
+// associated reports whether an association carries the link.
+func (v view) associated() bool {
+	for _, h := range v.have {
+		if h.sctp && !h.bulk && h.works() {
 			return true
 		}
 	}

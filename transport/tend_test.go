@@ -10,9 +10,9 @@ import (
 
 var (
 	noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	east = path{netip.MustParseAddr("10.1.1.1"), "10.1.1.2:7480"}
-	west = path{netip.MustParseAddr("10.2.2.1"), "10.2.2.2:7480"}
-	moot = path{netip.Addr{}, "10.9.9.2:7480"}
+	east = path{local: netip.MustParseAddr("10.1.1.1"), remote: "10.1.1.2:7480"}
+	west = path{local: netip.MustParseAddr("10.2.2.1"), remote: "10.2.2.2:7480"}
+	moot = path{remote: "10.9.9.2:7480"}
 )
 
 // ago is noon less so many milliseconds.
