@@ -13,6 +13,11 @@ import (
 // progress shows at a terminal what has been waited for, once that takes over
 // a second. The returned function ends it and clears the line.
 func (t *tool) progress(what string) (done func()) {
+	return t.progressOf(func() string { return what })
+}
+
+// progressOf is progress of something whose words change.
+func (t *tool) progressOf(what func() string) (done func()) {
 	if !isTerminal(t.err) {
 		return func() {}
 	}
@@ -25,7 +30,7 @@ func (t *tool) progress(what string) (done func()) {
 	})
 }
 
-func showProgress(w io.Writer, what string, stop <-chan struct{}) {
+func showProgress(w io.Writer, what func() string, stop <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 1; ; n++ {
@@ -36,7 +41,7 @@ func showProgress(w io.Writer, what string, stop <-chan struct{}) {
 			}
 			return
 		case <-tick.C:
-			fmt.Fprintf(w, "\r\x1b[K%s (%d s)", what, n)
+			fmt.Fprintf(w, "\r\x1b[K%s (%d s)", what(), n)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (t *tool) command() *cobra.Command {
 		t.rolloutCommand(), t.confirmCommand(), t.revertCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
 		t.authorityCommand(), t.filerCommand(), t.partnerCommand(), t.streamCommand(),
-		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.linksCommand(), t.schemaCommand(), t.versionCommand(),
+		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.linksCommand(), t.messageCommand(), t.schemaCommand(), t.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()

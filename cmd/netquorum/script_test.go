@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 //	backend rollout FILE  makes the JSON of the file the last rollout
 //	backend host FILE     makes the servers of the file hosted here
 //	backend authority FILE  makes authority answer with the JSON of the file
+//	backend place V=F     puts virtual server V on filer F for messages
 //	exits N ARGS...       runs netquorum and checks its exit code
 //	waitfile FILE TEXT    waits until the file has the text
 func TestStories(t *testing.T) {
@@ -60,6 +61,7 @@ func TestStories(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("NETQUORUM_SOCKET", filepath.Join(dir, "s"))
+			env.Values["messages"] = new(apitest.Messages)
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=10") // a second for each command otherwise
 			env.Values["backend"] = &apitest.Backend{Now: func() time.Time { return time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC) }}
@@ -77,7 +79,7 @@ func TestStories(t *testing.T) {
 func startDaemon(ts *testscript.TestScript, _ bool, _ []string) {
 	l, err := api.Listen(ts.Getenv("NETQUORUM_SOCKET"), 0o600)
 	ts.Check(err)
-	s := api.NewServer(api.Options{Backend: ts.Value("backend").(*apitest.Backend), Version: "v1.2.3", Log: slog.New(slog.DiscardHandler)})
+	s := api.NewServer(api.Options{Backend: ts.Value("backend").(*apitest.Backend), Messages: ts.Value("messages").(*apitest.Messages), Version: "v1.2.3", Log: slog.New(slog.DiscardHandler)})
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()
@@ -117,6 +119,9 @@ func changeBackend(ts *testscript.TestScript, _ bool, args []string) {
 		var list []api.Presence
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &list))
 		b.Host(list...)
+	case "place":
+		server, filer, _ := strings.Cut(args[1], "=")
+		ts.Value("messages").(*apitest.Messages).Place(server, filer, 1)
 	case "monitor":
 		var r api.InterfaceReport
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &r))

@@ -161,7 +161,7 @@ func TestProgressShowsWhatTakesOverASecondAndClearsItsLine(t *testing.T) {
 				var out bytes.Buffer
 				stop := make(chan struct{})
 				time.AfterFunc(test.takes, func() { close(stop) })
-				showProgress(&out, "waiting", stop)
+				showProgress(&out, func() string { return "waiting" }, stop)
 				if out.String() != test.want {
 					t.Errorf("printed %q, want %q", out.String(), test.want)
 				}
