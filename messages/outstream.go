@@ -153,7 +153,9 @@ func (n *Node) route(s *outStream) {
 	}
 	place, known := n.where(s.key.to.Server)
 	if known && place == s.place && s.unplaced+s.refusals == 0 {
-		s.draining = false
+		if s.draining {
+			s.draining, s.next = false, 0
+		}
 		n.peer(s.place.Filer).activate(s)
 		return
 	}
@@ -308,15 +310,27 @@ func (s *outStream) ready(at netquorum.FilerID) *out {
 	if i := s.next - window; i >= 0 && s.outs[i].sent && !s.outs[i].accepted {
 		return nil
 	}
-	for s.next < len(s.outs) && (s.outs[s.next].sent || s.outs[s.next].completing) {
+	for s.next < len(s.outs) && (s.outs[s.next].sent || s.outs[s.next].completing || s.outs[s.next].refused) {
 		s.next++
 	}
 	if s.next == len(s.outs) {
 		return nil
 	}
 	o := s.outs[s.next]
-	if o.at != at || !o.durable || o.moving || o.refused || s.draining && !o.exposed {
+	if o.at != at || !o.durable || o.moving || s.draining && !s.holds(s.next) {
 		return nil
 	}
 	return o
+}
+
+// holds reports whether the stream's place may have the i-th message or a later
+// one. While the stream drains, that is put again to hear what became of it, with
+// all before it: else it could be handled before them.
+func (s *outStream) holds(i int) bool {
+	for _, o := range slices.Backward(s.outs[i:]) {
+		if o.exposed && !o.refused && !o.completing {
+			return true
+		}
+	}
+	return false
 }
