@@ -109,7 +109,7 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	a.monitor = newMonitor(cfg)
 	a.follower.follows = a.followed
 	a.endpoint, err = transport.Listen(transport.Config{
-		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Spare: a.spareEndpoints, Addresses: a.ownAddresses, Link: cfg.link(), Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
+		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Spare: a.spareEndpoints, Addresses: a.ownAddresses, Link: cfg.link(), SCTP: true, Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
 	})
 	if err != nil {
 		applier.Announcer.Close()
