@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
@@ -27,12 +28,13 @@ type messaging struct {
 // openMessages opens the filer's outbox and inbox. A filer takes part in its
 // cluster without them: whoever wants to send is told why it cannot.
 func (m *member) openMessages() {
+	network := messageNetwork{m.endpoint, m.endpoint.Service(serviceMessages)}
 	node, err := messages.Open(messages.Config{
-		Dir: m.cfg.messagesDir(), Self: m.id, Log: m.log.With("part", "messages"),
-		Network: messageNetwork{m.endpoint, m.endpoint.Service(serviceMessages)}, Hosts: hosts{m},
+		Dir: m.cfg.messagesDir(), Self: m.id, Log: m.log.With("part", "messages"), Network: network, Hosts: hosts{m},
 	})
 	if err != nil {
 		m.log.Error("this filer cannot send or receive messages", "error", err)
+		network.Close()
 	}
 	if m.messages = (messaging{node, err}); err == nil && m.cfg.Messages != nil {
 		m.cfg.Messages(node)
@@ -46,7 +48,38 @@ func (m *member) runMessages(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return m.messages.node.Run(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	noticed := make(chan struct{})
+	go func() {
+		defer close(noticed)
+		m.noticeFilers(ctx)
+	}()
+	err := m.messages.node.Run(ctx)
+	stop()
+	<-noticed
+	return err
+}
+
+// noticeFilers tells messages of filers to which there is a link again: what waits
+// for them need not wait for its next attempt.
+func (m *member) noticeFilers(ctx context.Context) {
+	ticker := time.NewTicker(m.cfg.Heartbeat)
+	defer ticker.Stop()
+	up := map[netquorum.FilerID]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, l := range m.endpoint.Links() {
+			if l.Up && !up[l.Filer] {
+				m.messages.node.Reachable(l.Filer)
+			}
+			up[l.Filer] = l.Up
+		}
+	}
 }
 
 func (m *member) closeMessages() error {
