@@ -311,6 +311,7 @@ func (p *process) kill() {
 //
 //	NQ_MESSAGES_LONG=1 go test -timeout 30m -run TestKilledAtAnyInstant -v ./messages
 func TestKilledAtAnyInstant(t *testing.T) {
+	t.Parallel()
 	total := 1000
 	if long {
 		total = 20_000
@@ -407,6 +408,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 //
 //	NQ_MESSAGES_LONG=1 go test -timeout 30m -run TestABodyIsWholeOrNotThere -v ./messages
 func TestABodyIsWholeOrNotThere(t *testing.T) {
+	t.Parallel()
 	kills := 5
 	if long {
 		kills = 50

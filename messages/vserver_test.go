@@ -51,6 +51,7 @@ func readLedger(t testing.TB, nodes []*Node, service string, f func(n *Node, id 
 //
 //	NQ_MESSAGES_LONG=1 go test -run TestAServerThatMovesAllTheTime -v ./messages
 func TestAServerThatMovesAllTheTime(t *testing.T) {
+	t.Parallel()
 	lasts := 2 * time.Second
 	if long {
 		lasts = time.Minute

@@ -23,6 +23,7 @@ import (
 //	NQ_MESSAGES_SEED=42 go test -run TestWalk ./messages
 //	NQ_MESSAGES_LONG=1 go test -timeout 30m -run TestWalk ./messages
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	if s := os.Getenv("NQ_MESSAGES_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
