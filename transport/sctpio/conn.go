@@ -230,6 +230,9 @@ func (c *Conn) unread() bool {
 }
 
 func (c *Conn) opError(op string, err error) error {
+	if cause := c.over(); err == net.ErrClosed && cause != nil && !c.s.closed.Load() {
+		err = cause // why the descriptor is closed, which the user has not done
+	}
 	return &net.OpError{Op: op, Net: network, Source: c.local, Addr: c.remote, Err: err}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func (p *linkPath) Connect() (a, b net.Conn, err error) {
 	if cut != 0 {
 		return nil, nil, errors.New("the path is cut")
 	}
-	from, to, err := p.associate(ctx)
+	from, to, err := associate(ctx, p.l, Control())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,24 +73,6 @@ func (p *linkPath) Connect() (a, b net.Conn, err error) {
 		return nil, nil, err
 	}
 	return c, s, nil
-}
-
-func (p *linkPath) associate(ctx context.Context) (from, to *Conn, err error) {
-	from, err = Dial(ctx, Addr(0, near...), p.l.Addr().(*sctp.SCTPAddr), Control())
-	if err != nil {
-		return nil, nil, err
-	}
-	p.l.SetDeadline(time.Now().Add(5 * time.Second))
-	for {
-		if to, err = p.l.AcceptSCTP(); err != nil {
-			from.Close()
-			return nil, nil, err
-		}
-		if to.remote.Port == from.local.Port {
-			return from, to, nil
-		}
-		to.Close() // of a call that was given up
-	}
 }
 
 func (p *linkPath) Cut(d memlink.Direction) { p.change(func() memlink.Direction { return p.cut | d }) }
@@ -150,29 +133,108 @@ func (p *linkPath) At() (a, b link.Path) {
 	return link.Path{Kind: "sctp", Remote: to}, link.Path{Kind: "sctp", Local: to}
 }
 
-// carriers gives a link what it has between two filers: an association for
-// control and one for bulk data, each over both cables.
-func carriers(t testing.TB, p *linktest.Pair) (control, bulk *Conn) {
+// A keeper sees to it that a link has what it has between two filers: an
+// association for control and one for bulk data, each over both cables. A machine
+// that stands still for a moment may cost it one; then there is a new one.
+type keeper struct {
+	t              testing.TB
+	p              *linktest.Pair
+	server, client *tls.Config
+	stop           context.CancelFunc
+	wg             sync.WaitGroup
+
+	mu    sync.Mutex
+	ends  map[bool][]*Conn // of both associations, by whether it is for bulk data
+	again int
+}
+
+func keep(t testing.TB, p *linktest.Pair) *keeper {
 	t.Helper()
-	server, client, err := linktest.Config()
-	if err != nil {
+	k := &keeper{t: t, p: p, ends: map[bool][]*Conn{}}
+	var err error
+	if k.server, k.client, err = linktest.Config(); err != nil {
 		t.Fatal(err)
 	}
-	attach := func(o Options, bulk bool) *Conn {
-		here, there := pair(t, o, near, far)
-		a, b, err := linktest.Secure(here, there, server, client)
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		k.stop()
+		k.wg.Wait()
+	})
+	for bulk, o := range map[bool]Options{false: Control(), true: Bulk()} {
+		l := listenFar(t, o, far...)
+		c, err := k.attach(ctx, l, o, bulk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := link.Path{Kind: "sctp", Bulk: bulk}
-		attached := async(func() error { _, err := p.B.Attach(t.Context(), b, path); return err })
-		if _, err := p.A.Attach(t.Context(), a, path); err != nil {
-			t.Fatal(err)
-		}
-		if err := within(t, "the other end's carrier", attached); err != nil {
-			t.Fatal(err)
-		}
-		return here
+		k.wg.Go(func() {
+			for ctx.Err() == nil {
+				select {
+				case <-ctx.Done():
+					return
+				case <-c.Done():
+				}
+				if next, err := k.attach(ctx, l, o, bulk); err == nil {
+					c = next
+					k.mu.Lock()
+					k.again++
+					k.mu.Unlock()
+				}
+			}
+		})
 	}
-	return attach(Control(), false), attach(Bulk(), true)
+	return k
+}
+
+func (k *keeper) attach(ctx context.Context, l *Listener, o Options, bulk bool) (*link.Carrier, error) {
+	here, there, err := associate(ctx, l, o)
+	if err != nil {
+		return nil, err
+	}
+	a, b, err := linktest.Secure(here, there, k.server, k.client)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	k.ends[bulk] = []*Conn{here, there}
+	k.mu.Unlock()
+	return attach(ctx, k.p, a, b, link.Path{Kind: "sctp", Bulk: bulk})
+}
+
+// conns are both ends of both associations.
+func (k *keeper) conns() []*Conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append(slices.Clone(k.ends[false]), k.ends[true]...)
+}
+
+func (k *keeper) redials() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.again
+}
+
+// associate makes an association with a listener that nobody else calls just now.
+func associate(ctx context.Context, l *Listener, o Options) (from, to *Conn, err error) {
+	if from, err = Dial(ctx, Addr(0, near...), l.Addr().(*sctp.SCTPAddr), o); err != nil {
+		return nil, nil, err
+	}
+	l.SetDeadline(time.Now().Add(5 * time.Second))
+	for {
+		if to, err = l.AcceptSCTP(); err != nil {
+			from.Close()
+			return nil, nil, err
+		}
+		if to.remote.Port == from.local.Port {
+			return from, to, nil
+		}
+		to.Close() // of a call that was given up
+	}
+}
+
+// attach makes a carrier of a connection's ends, and returns this one.
+func attach(ctx context.Context, p *linktest.Pair, a, b net.Conn, path link.Path) (*link.Carrier, error) {
+	attached := async(func() error { _, err := p.B.Attach(ctx, b, path); return err })
+	c, err := p.A.Attach(ctx, a, path)
+	return c, errors.Join(err, <-attached)
 }

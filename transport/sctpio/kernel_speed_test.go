@@ -6,89 +6,114 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ishidawataru/sctp"
 	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/link/linktest"
 )
 
-// How fast a link over SCTP is beside what it is made of, all in one run: in an
-// emulated machine only the ratios mean something.
+// How fast a link over SCTP is beside what it is made of, in turns. In an emulated
+// machine only ratios mean something, and ciphers are the slowest of all: there,
+// sealing and opening a record costs several times what SCTP does with it. So the
+// link is beside a bare association without TLS, and beside TLS with it.
 func TestKernelLinkSpeed(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	const size = 24 << 20
+	const size, turns = 4 << 20, 5
+	type way struct {
+		name  string
+		w     io.Writer
+		r     io.Reader
+		rates []float64
+	}
+	a, b := pair(t, Bulk(), near, far)
+	ways := []*way{{name: "bare", w: a, r: b}}
+	a, b = pair(t, Bulk(), near, far)
 	server, client, err := linktest.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bareA, bareB := pair(t, Bulk(), near, far)
-	x, y := pair(t, Bulk(), near, far)
-	tlsA, tlsB, err := linktest.Secure(x, y, server, client)
+	x, y, err := linktest.Secure(a, b, server, client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := linktest.NewPair(t, linktest.Kind{}, 0)
-	carriers(t, p)
-	linkA, linkB := p.Streams(t, link.Bulk)
-
-	rate := func(w io.Writer, r io.Reader) float64 {
-		start := time.Now()
-		done := async(func() error {
-			buf := make([]byte, 256<<10)
-			for got := 0; got < size; {
-				n, err := r.Read(buf)
-				if err != nil {
-					return err
-				}
-				got += n
-			}
-			return nil
-		})
-		body := make([]byte, 64<<10)
-		for range size / len(body) {
-			if _, err := w.Write(body); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := within(t, "all data", done); err != nil {
+	ways = append(ways, &way{name: "TLS", w: x, r: y})
+	plain := linktest.NewPair(t, linktest.Kind{}, 0)
+	for bulk, o := range map[bool]Options{false: Control(), true: Bulk()} {
+		a, b := pair(t, o, near, far)
+		if _, err := attach(t.Context(), plain, a, b, link.Path{Kind: "sctp", Bulk: bulk}); err != nil {
 			t.Fatal(err)
 		}
-		return size / 1e6 / time.Since(start).Seconds()
 	}
-	ways := []struct {
-		name string
-		w    io.Writer
-		r    io.Reader
-	}{{"bare", bareA, bareB}, {"TLS", tlsA, tlsB}, {"link", linkA, linkB}}
-	best := map[string][]float64{}
-	for range 3 {
-		for _, way := range ways {
-			best[way.name] = append(best[way.name], rate(way.w, way.r))
+	from, to := plain.Streams(t, link.Bulk)
+	ways = append(ways, &way{name: "link", w: from, r: to})
+	secured := linktest.NewPair(t, linktest.Kind{}, 0)
+	keep(t, secured)
+	from, to = secured.Streams(t, link.Bulk)
+	ways = append(ways, &way{name: "link over TLS", w: from, r: to})
+
+	for range turns {
+		for _, w := range ways {
+			w.rates = append(w.rates, rate(t, w.w, w.r, size))
 		}
 	}
-	for _, v := range best {
-		slices.Sort(v)
+	best := map[string]float64{} // the best is what the machine's other business disturbed least
+	for _, w := range ways {
+		slices.Sort(w.rates)
+		best[w.name] = w.rates[turns-1]
+		t.Logf("%-14s median %5.1f, best %5.1f MB/s", w.name, w.rates[turns/2], w.rates[turns-1])
 	}
-	bare, secured, linked := best["bare"][1], best["TLS"][1], best["link"][1]
-	t.Logf("MB/s: bare SCTP %.1f, TLS over it %.1f, link %.1f; link/bare %.2f, link/TLS %.2f", bare, secured, linked, linked/bare, linked/secured)
+	for _, r := range [][2]string{{"link", "bare"}, {"link over TLS", "TLS"}} {
+		ratio := best[r[0]] / best[r[1]]
+		t.Logf("%s / %s: %.2f", r[0], r[1], ratio)
+		if ratio < 0.6 { // 0.8 is promised, on a machine that does nothing else
+			t.Errorf("%s has %.2f of the throughput of %s", r[0], ratio, r[1])
+		}
+	}
 
 	l := listenFar(t, Control(), far...)
-	var setup []time.Duration
-	for range 50 {
+	var dialled, whole []time.Duration
+	for range 30 {
 		start := time.Now()
-		c, err := Dial(t.Context(), Addr(0, near...), l.Addr().(*sctp.SCTPAddr), Control())
+		a, b, err := associate(t.Context(), l, Control())
 		if err != nil {
 			t.Fatal(err)
 		}
-		setup = append(setup, time.Since(start))
-		a, err := l.Accept()
-		if err != nil {
+		dialled = append(dialled, time.Since(start))
+		if _, _, err := linktest.Secure(a, b, server, client); err != nil {
 			t.Fatal(err)
 		}
-		c.Close()
+		whole = append(whole, time.Since(start))
 		a.Close()
+		b.Close()
 	}
-	slices.Sort(setup)
-	t.Logf("an association: median %v, p99 %v", setup[len(setup)/2], setup[len(setup)-1])
+	slices.Sort(dialled)
+	slices.Sort(whole)
+	t.Logf("an association: median %v; with TLS %v", dialled[len(dialled)/2], whole[len(whole)/2])
+}
+
+// rate is the throughput of size bytes.
+func rate(t *testing.T, w io.Writer, r io.Reader, size int) float64 {
+	t.Helper()
+	start := time.Now()
+	done := async(func() error {
+		buf := make([]byte, 256<<10)
+		for got := 0; got < size; {
+			n, err := r.Read(buf)
+			if err != nil {
+				return err
+			}
+			got += n
+		}
+		return nil
+	})
+	body := make([]byte, 64<<10)
+	for range size / len(body) {
+		if _, err := w.Write(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return float64(size) / 1e6 / time.Since(start).Seconds()
 }
