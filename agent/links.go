@@ -17,7 +17,7 @@ const pathLinks = "/links"
 // link is how patient links are: a path that is silent for about half a heartbeat
 // is not used, so that raft, which gives a leader one to three, sees nothing of it.
 func (c Config) link() link.Config {
-	return link.Config{Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10}
+	return link.Config{Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10, GiveUp: 25 * c.Heartbeat, Patience: 75 * c.Heartbeat}
 }
 
 // spareEndpoints are the addresses of a filer that are not its mgmt aliases'.

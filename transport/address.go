@@ -2,6 +2,7 @@ package transport
 
 import (
 	"slices"
+	"time"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport/link"
@@ -44,9 +45,18 @@ func (e *Endpoint) self() netquorum.FilerID {
 	return ""
 }
 
+// ping is the time between two pings on each path.
+func (e *Endpoint) ping() time.Duration {
+	if e.cfg.Link.Ping > 0 {
+		return e.cfg.Link.Ping
+	}
+	return 50 * time.Millisecond
+}
+
 func (e *Endpoint) linkConfig(peer netquorum.FilerID, changed func()) link.Config {
 	c := e.cfg.Link
 	c.Local, c.Peer, c.Changed, c.Accept = e.self(), peer, changed, e.acceptStream
+	c.Ping = e.ping()
 	c.Log = e.log.With("peer", peer)
 	return c
 }

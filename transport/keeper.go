@@ -314,7 +314,7 @@ func (k *keeper) look(l *link.Link, now time.Time) view {
 	for _, c := range l.Status().Carriers {
 		states[c.Path] = c
 	}
-	v := view{first: k.endpoint.self() < k.id, tried: k.trials}
+	v := view{ping: k.endpoint.ping(), first: k.endpoint.self() < k.id, tried: k.trials}
 	kept := k.carriers[:0]
 	generation := k.endpoint.generation.Load()
 	for _, c := range k.carriers {

@@ -5,19 +5,23 @@ import (
 	"time"
 )
 
-// How long what is amiss with the carriers of a link may stay so.
+// How long what is amiss with the carriers of a link may stay so, in pings: what
+// is short on a busy or emulated machine is a matter of how it is set.
 const (
 	// settle is for how long a path may have two connections, since both filers
 	// dialled it: time for both to see both.
-	settle = time.Second
+	settle = 20
 	// courtesy is how long the filer with the greater id leaves a path to the
 	// other to dial, while the link lives by another path.
-	courtesy = 250 * time.Millisecond
+	courtesy = 5
 	// doubt is how long a carrier may be down until its path is dialled anew: TCP
 	// tries again ever more rarely, so a new connection finds a healed path sooner.
-	doubt = 300 * time.Millisecond
+	doubt = 6
+	// despair is the same when no carrier works: most likely a filer is busy, and
+	// handshakes would make it busier.
+	despair = 20
 	// hopeless is how long a carrier may be down at all.
-	hopeless = 5 * time.Second
+	hopeless = 100
 )
 
 // A held carrier is what tend needs to know of one.
@@ -65,6 +69,7 @@ type trial struct {
 
 // A view is what one filer knows of its link to another.
 type view struct {
+	ping time.Duration // between two pings, the unit of all patience
 	// first says that this filer's id is the lesser of the two: it is the one
 	// that ends connections of which there are two, so that the filers never end
 	// one each.
@@ -130,11 +135,14 @@ func (v view) due(p path) time.Time {
 	}
 	try := v.tried[p]
 	if alive && !renew && !v.first && try.failures == 0 {
-		at = at.Add(courtesy)
+		at = at.Add(courtesy * v.ping)
 	}
 	for _, h := range v.have {
 		if h.on(p) && !h.stale { // and does not work
-			at = h.down.Add(doubt)
+			at = h.down.Add(doubt * v.ping)
+			if !alive {
+				at = h.down.Add(despair * v.ping)
+			}
 		}
 	}
 	if try.after.After(at) {
@@ -160,11 +168,11 @@ func (v view) ends(i int) time.Time {
 			o.same(h) && !h.works(): // replaced
 			return o.since
 		case o.same(h) && v.first && (o.since.After(h.since) || o.since.Equal(h.since) && j > i):
-			return o.since.Add(settle)
+			return o.since.Add(settle * v.ping)
 		}
 	}
 	if !h.works() {
-		return h.down.Add(hopeless)
+		return h.down.Add(hopeless * v.ping)
 	}
 	return time.Time{}
 }

@@ -53,11 +53,12 @@ func TestTend(t *testing.T) {
 		{"one is missing and the peer's to dial", view{wanted: both, have: []held{dialled(east, 10)}}, nil, nil, 240},
 		{"the peer does not dial it", view{wanted: both, have: []held{dialled(east, 250)}}, []path{west}, nil, 0},
 		{"one was lost just now", view{wanted: both, have: []held{dialled(east, 9000)}, lost: ago(50)}, nil, nil, 200},
-		{"the only one was lost just now", view{wanted: both, have: []held{dialled(west, 9000).downFor(600)}, lost: ago(0)}, both, nil, 4400},
+		{"the only one was lost just now", view{wanted: both, have: []held{dialled(west, 9000).downFor(600)}, lost: ago(0)}, []path{east}, nil, 400},
 		{"after a failure", view{first: true, wanted: both, have: []held{dialled(east, 9000)}, tried: map[path]trial{west: {failures: 3, after: ago(-400)}}}, nil, nil, 400},
 		{"after a failure and a rest", view{wanted: both, have: []held{dialled(east, 9000)}, tried: map[path]trial{west: {failures: 3, after: ago(0)}}}, []path{west}, nil, 0},
 		{"one has been down for a moment", view{wanted: both, have: []held{dialled(east, 9000), dialled(west, 9000).downFor(100)}}, nil, nil, 200},
 		{"one has been down for a while", view{wanted: both, have: []held{dialled(east, 9000), dialled(west, 9000).downFor(300)}}, []path{west}, nil, 4700},
+		{"all have been down for a while", view{wanted: both, have: []held{dialled(east, 9000).downFor(400), dialled(west, 9000).downFor(1000)}}, []path{west}, nil, 600},
 		{"down for ever", view{wanted: both, tried: map[path]trial{west: {running: true}}, have: []held{dialled(east, 9000), dialled(west, 9000).downFor(5000)}}, nil, []int{1}, 0},
 		{"down and replaced", view{wanted: both, have: []held{dialled(east, 9000), dialled(west, 9000).downFor(500), dialled(west, 1)}}, nil, []int{1}, 0},
 		{"down and replaced by the peer", view{wanted: both, have: []held{dialled(east, 9000), dialled(west, 9000).downFor(500), accepted(west, 1)}}, nil, []int{1}, 0},
@@ -78,6 +79,7 @@ func TestTend(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			test.view.ping = 50 * time.Millisecond
 			got := test.view.tend(noon)
 			if d := cmp.Diff(test.dial, got.dial, cmp.AllowUnexported(path{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 				t.Errorf("dials: %s", d)
@@ -100,7 +102,7 @@ func TestTend(t *testing.T) {
 // without a carrier that worked, and they come to one carrier for each path.
 func TestTendComesToRest(t *testing.T) {
 	a := []held{dialled(east, 1500), accepted(east, 1500), dialled(west, 1400), dialled(west, 1300).outdated(), accepted(west, 1200), dialled(moot, 1100)}
-	v := view{first: true, wanted: []path{east, west}, have: a}
+	v := view{ping: 50 * time.Millisecond, first: true, wanted: []path{east, west}, have: a}
 	now := noon
 	for range 20 {
 		t1 := v.tend(now)
