@@ -45,7 +45,7 @@ type Client struct {
 	queued    int
 	lines     map[line]*queue
 	sending   int                       // messages whose ids are not known yet
-	waiting   map[string]*Sent          // by id
+	waiting   map[string][]*Sent        // by id; several with one key
 	early     map[string]api.Completion // of messages that may be those that are being sent
 	listening bool
 	seen      []string // ids to be acknowledged
@@ -72,7 +72,7 @@ func New(cfg Config) *Client {
 	}
 	c := &Client{
 		cfg: cfg, log: cfg.Log, api: api.NewClient(cfg.Socket),
-		lines: map[line]*queue{}, waiting: map[string]*Sent{}, early: map[string]api.Completion{},
+		lines: map[line]*queue{}, waiting: map[string][]*Sent{}, early: map[string]api.Completion{},
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c
@@ -91,10 +91,12 @@ func (c *Client) Close() {
 	c.wg.Wait()
 	c.mu.Lock()
 	open := c.waiting
-	c.waiting = map[string]*Sent{}
+	c.waiting = map[string][]*Sent{}
 	c.mu.Unlock()
-	for _, s := range open {
-		s.finish(api.Completion{}, ErrClosed)
+	for _, all := range open {
+		for _, s := range all {
+			s.finish(api.Completion{}, ErrClosed)
+		}
 	}
 	c.api.Close()
 }

@@ -293,6 +293,23 @@ func TestWhatAnEarlierProcessSentIsFoundByItsName(t *testing.T) {
 	}
 }
 
+func TestTwoWhoSendWithOneKeyBothHearOfTheEnd(t *testing.T) {
+	d := newDaemon(t).start()
+	c := d.client("mxa")
+	one := c.Go(t.Context(), Message{To: here, Key: "k", Stream: "a"}, nil)
+	other := c.Go(t.Context(), Message{To: here, Key: "k", Stream: "b"}, nil)
+	if one.ID() != other.ID() {
+		t.Errorf("sent as %s and %s", one.ID(), other.ID())
+	}
+	d.serve("ledger", 1, echo)
+	for _, s := range []*Sent{one, other} {
+		await(t, "the end", s.Done())
+		if _, err := s.Result(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAProcessThatKeepsCompletionsAcknowledgesThem(t *testing.T) {
 	d := newDaemon(t).start()
 	d.serve("ledger", 1, echo)

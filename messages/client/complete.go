@@ -30,14 +30,16 @@ func (c *Client) listen() {
 
 func (c *Client) completed(done api.Completion) {
 	c.mu.Lock()
-	s := c.waiting[done.ID]
+	all := c.waiting[done.ID]
 	delete(c.waiting, done.ID)
-	if s == nil && c.sending > 0 {
+	if all == nil && c.sending > 0 {
 		c.early[done.ID] = done
 	}
 	c.mu.Unlock()
-	if s != nil {
+	for _, s := range all {
 		s.finish(done, done.Err())
+	}
+	if all != nil {
 		c.acknowledge(done.ID)
 	}
 }

@@ -205,7 +205,7 @@ func (c *Client) sent(s *Sent, o outcome) {
 	c.mu.Lock()
 	done, came := c.early[id]
 	if !came {
-		c.waiting[id] = s
+		c.waiting[id] = append(c.waiting[id], s)
 	}
 	delete(c.early, id)
 	c.settled()
@@ -233,12 +233,10 @@ func (c *Client) recall(s *Sent) {
 			return
 		case errors.Is(err, api.ErrNotFound):
 			c.mu.Lock()
-			open := c.waiting[s.id] == s
-			if open {
-				delete(c.waiting, s.id)
-			}
+			open := c.waiting[s.id]
+			delete(c.waiting, s.id)
 			c.mu.Unlock()
-			if open {
+			for _, s := range open {
 				s.finish(api.Completion{}, fmt.Errorf("the message with the key %s was handled before, and its completion acknowledged: %w", s.message.Key, err))
 			}
 			return
