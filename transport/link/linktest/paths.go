@@ -492,25 +492,34 @@ func goodbye(t *testing.T, k Kind) {
 }
 
 func mischief(t *testing.T, k Kind) {
-	p := NewPair(t, k, 2, quick)
+	badly(t, k, 2, memlink.Faults{Duplicate: 0.2, Reorder: 0.2, Lose: 0.02})
+	// With one path there is nowhere to go.
+	badly(t, k, 1, memlink.Faults{Reorder: 0.05, Lose: 0.1}, func(c *link.Config) { c.Window, c.BulkWindow = 32<<10, 32<<10 })
+}
+
+// badly has a link carry data over paths with faults.
+func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.Config)) {
+	p := NewPair(t, k, paths, append(set, quick)...)
 	for i, path := range p.Paths {
 		w, ok := path.(interface{ Set(memlink.Faults) })
 		if !ok {
 			t.Skip("this kind does neither")
 		}
-		w.Set(memlink.Faults{Duplicate: 0.2, Reorder: 0.2, Lose: 0.02, Delay: time.Duration(i) * 3 * time.Millisecond})
+		f.Delay = time.Duration(i) * 3 * time.Millisecond
+		w.Set(f)
 	}
 	flows := []*flow{startFlow(t, p, link.Control, false), startFlow(t, p, link.Urgent, true), startFlow(t, p, link.Bulk, false)}
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
 			s := p.Open(t, Copy, link.Class(i%3))
+			s.SetDeadline(time.Now().Add(time.Minute))
 			what := make([]byte, 400_000)
 			rand.NewChaCha8([32]byte{byte(i)}).Read(what)
 			go s.Write(what)
 			got := make([]byte, len(what))
-			if _, err := io.ReadFull(s, got); err != nil || !slices.Equal(got, what) {
-				t.Errorf("stream %d: damaged, %v", i, err)
+			if n, err := io.ReadFull(s, got); err != nil || !slices.Equal(got, what) {
+				t.Errorf("stream %d: damaged after %d bytes, %v", i, n, err)
 			}
 		})
 	}
