@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum/lab"
+	"github.com/netquorum/netquorum/transport/sctpio"
 )
 
 // pattern is what the names of kernel tests match.
@@ -35,7 +36,7 @@ func main() {
 	after := flag.String("after", "", "what tally recorded of a run on this machine's own kernel: the tests that passed there are not repeated")
 	flag.Parse()
 	if *ifNeeded {
-		if missing, err := lab.Missing(lab.Features...); err == nil && len(missing) == 0 {
+		if missing, err := lab.Missing(lab.Features...); err == nil && len(missing) == 0 && sctpio.Supported() == nil {
 			fmt.Fprintln(os.Stderr, "kerneltests: this machine's kernel has everything; the tests ran on it")
 			return
 		}
