@@ -116,7 +116,7 @@ func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
 			large, full = l.gather(c, Control, now)
 		}
 	}
-	if c == l.bulk && !c.inline && large == nil && !full && (c != l.ordinary || !l.ready[Control].any()) {
+	if c == l.bulk && !c.inline && large == nil && !full {
 		large, _ = l.gather(c, Bulk, now)
 	}
 	if (c == l.ordinary || c == l.bulk) && (l.ackNow || large != nil || len(c.batch) > 0) {
