@@ -198,10 +198,11 @@ func (m *member) quorumWithout(ctx context.Context, c netquorum.Config, name str
 	return api.Refuse(api.ErrUnsafe, fmt.Sprintf("without %s the cluster would have no quorum while %s does not answer; --force does it all the same", name, strings.Join(away, ", ")), nil)
 }
 
-// openAuthority tells, for status, of a change of the authority that is under way.
+// openAuthority tells, for status, of a change of the authority that is under way,
+// or due because a filer was revoked.
 func (m *member) openAuthority(c netquorum.Config, answers map[string]selfAnswer) *api.Authority {
 	_, doc := c.Authority()
-	if !doc.Open() {
+	if !doc.Open() && len(doc.Revoked) == 0 {
 		return nil
 	}
 	held := map[string]holding{}

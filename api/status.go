@@ -28,7 +28,8 @@ type Status struct {
 	Findings []netquorum.Finding `json:"findings"`
 	// Rollout is the one that is open or was the last.
 	Rollout *Rollout `json:"rollout,omitempty"`
-	// Authority is there while the cluster changes its certificate authority.
+	// Authority is there while the cluster changes its certificate authority, or
+	// should because a filer was revoked.
 	Authority *Authority `json:"authority,omitempty"`
 }
 

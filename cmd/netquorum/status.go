@@ -91,7 +91,7 @@ func (t *tool) showHead(st api.Status) bool {
 	if r := st.Rollout; r != nil && r.Open {
 		t.printf("%s\n", rolloutLine(*r))
 	}
-	if a := st.Authority; a != nil {
+	if a := st.Authority; a != nil && a.Open() {
 		t.printf("%s\n", authorityLine(*a))
 	}
 	return st.State != api.StateUnconfigured
@@ -104,6 +104,11 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 		lines = append(lines, fmt.Sprintf("%s: %s; `netquorum rollout resume` tries again, `netquorum revert` takes it back", r.Name, r.Failure))
 	} else if r != nil && r.Open && r.Waiting != "" {
 		lines = append(lines, r.Name+" waits: "+r.Waiting)
+	}
+	if a := st.Authority; a != nil && !a.Open() {
+		for _, r := range a.Revoked {
+			lines = append(lines, r.Name+" was revoked and holds the key of the cluster's authority; change that with `netquorum authority rotate`")
+		}
 	}
 	for _, f := range st.Filers {
 		if f.Role == api.RoleUnreachable {
