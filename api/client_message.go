@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/netquorum/netquorum/trace"
 )
 
 // SendMessage sends a message for a client of this filer. When it returns, the
@@ -23,8 +26,8 @@ func (c *Client) SendMessage(ctx context.Context, client string, m OutgoingMessa
 			q.Set(name, value)
 		}
 	}
-	if m.Trace != 0 {
-		q.Set("trace", m.Trace.String())
+	if id := cmp.Or(m.Trace, trace.From(ctx)); id != 0 {
+		q.Set("trace", id.String())
 	}
 	if m.Discard {
 		q.Set("discard", "true")

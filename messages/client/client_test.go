@@ -16,6 +16,7 @@ import (
 
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/api/apitest"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A daemon carries messages in memory, and can be stopped and started.
@@ -127,6 +128,23 @@ func TestACallIsHandledAndAnswered(t *testing.T) {
 	}
 	if _, err := c.Send(soon(t), Message{To: api.MessageTarget{Service: "ledger"}}); !errors.Is(err, api.ErrUsage) {
 		t.Errorf("no target: %v", err)
+	}
+}
+
+func TestATraceGoesFromMessageToMessage(t *testing.T) {
+	d := newDaemon(t).start()
+	traces := make(chan trace.ID, 1)
+	d.serve("last", 1, func(_ context.Context, m *Incoming) ([]byte, error) { traces <- m.Trace; return nil, nil })
+	through := d.client("through")
+	d.serve("ledger", 1, func(ctx context.Context, m *Incoming) ([]byte, error) {
+		_, err := through.Send(ctx, Message{To: api.MessageTarget{Service: "last", Filer: "filer1"}})
+		return nil, err
+	})
+	if _, _, err := d.client("mxa").Call(trace.With(soon(t), 0xc0ffee), Message{To: here}); err != nil {
+		t.Fatal(err)
+	}
+	if id := await(t, "the second message", traces); id != 0xc0ffee {
+		t.Errorf("its trace is %s", id)
 	}
 }
 

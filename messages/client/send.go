@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,8 @@ type Message struct {
 	// Stream is a name within which messages to one target are handled in the
 	// order in which Go was called, one after the other.
 	Stream string
-	Bulk   bool // it may take its time
-	Trace  trace.ID
+	Bulk   bool     // it may take its time
+	Trace  trace.ID // that of the context when it is 0
 	// Discard says that nobody wants the completion: the Sent is done when the
 	// message is on disk.
 	Discard bool
@@ -93,6 +94,7 @@ func (c *Client) Go(ctx context.Context, m Message, then func(*Sent)) *Sent {
 	if m.Key == "" {
 		m.Key = uuid.NewString()
 	}
+	m.Trace = cmp.Or(m.Trace, trace.From(ctx))
 	s := &Sent{ctx: ctx, message: m, then: then, durable: make(chan struct{}), done: make(chan struct{})}
 	l := line{m.To, m.Stream, m.Bulk}
 	c.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // An Incoming is a message that a handler is given.
@@ -41,8 +42,9 @@ func (m *Incoming) Body(ctx context.Context, limit int64) ([]byte, error) {
 // answer, of at most 64 KiB, or its error. It is called again, here or in another
 // process, when that was not heard of by the daemon: at least once.
 //
-// The context ends when the connection to the daemon does: then the message is
-// given to another consumer.
+// The context carries the message's trace id, and what is sent with it does too.
+// It ends when the connection to the daemon does: then the message is given to
+// another consumer.
 type Handler func(ctx context.Context, m *Incoming) (answer []byte, err error)
 
 // ErrLater, wrapped by a handler's error, gives the message back instead of
@@ -93,7 +95,7 @@ func (c *Client) serveOnce(ctx context.Context, service string, concurrency int,
 }
 
 func (c *Client) handle(ctx context.Context, d api.MessageDelivery, h Handler) {
-	answer, err := h(ctx, &Incoming{d.Message, c.api, d})
+	answer, err := h(trace.With(ctx, d.Message.Trace), &Incoming{d.Message, c.api, d})
 	if ctx.Err() != nil {
 		return // it is given to another when the connection ends
 	}
