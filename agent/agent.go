@@ -72,6 +72,7 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg = cfg.traced()
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -104,12 +105,12 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	applier := &netapply.Applier{Kernel: cfg.Kernel, Announcer: netapply.NewAnnouncer(cfg.Log), Log: cfg.Log}
 	a.follower = newFollower(applier, cfg.Now, cfg.Log)
-	a.follower.goal = a.provisionalGoal
+	a.follower.goal, a.follower.traced = a.provisionalGoal, a.tracePass
 	a.traffic = newTraffic(cfg, a.follower)
 	a.monitor = newMonitor(cfg)
 	a.follower.follows = a.followed
 	a.endpoint, err = transport.Listen(transport.Config{
-		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Spare: a.spareEndpoints, Addresses: a.ownAddresses, Link: cfg.link(), SCTP: true, Allow: a.allow, Log: cfg.Log, Now: cfg.Now,
+		Listen: cfg.Listen, Identity: a.identity, Resolver: a, Spare: a.spareEndpoints, Addresses: a.ownAddresses, Link: cfg.link(), SCTP: true, Allow: a.allow, Log: cfg.Log, Now: cfg.Now, Traces: cfg.traces,
 	})
 	if err != nil {
 		applier.Announcer.Close()
@@ -138,7 +139,7 @@ func (a *Agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := api.NewServer(api.Options{Backend: backend{a}, Messages: mail{a}, Version: a.cfg.Version, Log: a.log, Metrics: metricsHandler(a)})
+	server := api.NewServer(api.Options{Backend: backend{a}, Messages: mail{a}, Version: a.cfg.Version, Log: a.log, Traces: a.cfg.traces, Metrics: metricsHandler(a)})
 	g.Go(func() error { return a.follower.Run(ctx, a.cfg.Events) })
 	g.Go(func() error { return server.Serve(ctx, socket) })
 	g.Go(func() error { return a.traffic.Run(ctx) })

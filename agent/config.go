@@ -13,6 +13,7 @@ import (
 	"github.com/netquorum/netquorum/netapply"
 	"github.com/netquorum/netquorum/statistics"
 	"github.com/netquorum/netquorum/store"
+	"github.com/netquorum/netquorum/trace"
 	"github.com/netquorum/netquorum/transport"
 )
 
@@ -74,7 +75,8 @@ type Config struct {
 	// should not return; the default logs and exits.
 	Fatal func(error)
 
-	ownKernel bool // Kernel was opened here
+	ownKernel bool        // Kernel was opened here
+	traces    *trace.Ring // what this filer lately did, by trace ids
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/netquorum/netquorum/fsm"
 	"github.com/netquorum/netquorum/netapply"
 	"github.com/netquorum/netquorum/store"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // apiError turns an error of the store into one of the API's. What the API
@@ -78,7 +79,7 @@ func refusal(r *fsm.Refusal) error {
 
 // transaction makes the store's transaction of an API request.
 func transaction(r api.ApplyRequest) fsm.Transaction {
-	t := fsm.Transaction{ID: r.RequestID, Actor: r.Actor, Trace: r.Trace}
+	t := fsm.Transaction{ID: r.RequestID, Actor: r.Actor, Trace: uint64(r.Trace)}
 	for _, p := range r.Puts {
 		t.Puts = append(t.Puts, fsm.Put{Document: p.Document, IfRevision: p.IfRevision, MustNotExist: p.MustNotExist})
 	}
@@ -92,7 +93,7 @@ func transaction(r api.ApplyRequest) fsm.Transaction {
 func change(c fsm.Change) api.Change {
 	out := api.Change{
 		Revision: c.Revision, Time: time.UnixMilli(c.Time).UTC(),
-		Actor: c.Actor, Trace: c.Trace, RequestID: c.ID,
+		Actor: c.Actor, Trace: trace.ID(c.Trace), RequestID: c.ID,
 	}
 	for _, d := range c.Documents {
 		out.Documents = append(out.Documents, documentChange(d))

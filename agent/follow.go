@@ -41,8 +41,10 @@ type follower struct {
 	goal  func() (goal, bool) // false while there is nothing to follow
 	now   func() time.Time
 	log   *slog.Logger
-	// follows is told of each goal after the pass for it.
+	// follows is told of each goal after the pass for it, traced of what it came
+	// to and of the revision that was followed before.
 	follows func(goal)
+	traced  func(g goal, before netquorum.Revision, began time.Time, r netapply.Report, err error)
 	// period is how often the whole kernel is compared without any reason,
 	// which catches what an event was lost for. retry is the first wait after a
 	// failure; it doubles up to the period.
@@ -74,6 +76,7 @@ func newFollower(apply *netapply.Applier, now func() time.Time, log *slog.Logger
 		period: 30 * time.Second, retry: 500 * time.Millisecond,
 		wake: make(chan struct{}, 1), passed: make(chan struct{}),
 		goal: func() (goal, bool) { return goal{}, false }, follows: func(goal) {},
+		traced: func(goal, netquorum.Revision, time.Time, netapply.Report, error) {},
 	}
 }
 
@@ -138,10 +141,12 @@ func (f *follower) Follow(get func() (goal, bool)) {
 
 // pass makes the kernel match one goal and reports whether all of it worked.
 func (f *follower) pass(ctx context.Context, g goal) bool {
+	began := f.now()
 	report, err := f.follow(ctx, g)
 	if ctx.Err() != nil {
 		return false
 	}
+	f.traced(g, f.settledAt(), began, report, err)
 	f.follows(g)
 	var hosting []string
 	for h := range g.config.Hosted() {
@@ -163,6 +168,12 @@ func (f *follower) pass(ctx context.Context, g goal) bool {
 	close(f.passed)
 	f.passed = make(chan struct{})
 	return err == nil && len(report.Failures) == 0
+}
+
+func (f *follower) settledAt() netquorum.Revision {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.settled
 }
 
 func (f *follower) logPass(g goal, r netapply.Report, err error) {

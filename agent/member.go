@@ -104,7 +104,7 @@ func (a *Agent) openMember(ring *transport.Keyring, boot bootcache.Boot, found f
 	}
 	m.bootView = view
 	m.store, err = store.Open(store.Options{
-		Dir: a.cfg.storeDir(), ID: m.id, Network: network{a.endpoint}, Log: m.log.With("part", "store"),
+		Dir: a.cfg.storeDir(), ID: m.id, Network: network{a.endpoint}, Log: m.log.With("part", "store"), Traces: a.cfg.traces,
 		Timing: a.cfg.timing(), Now: a.cfg.Now, Fatal: a.cfg.Fatal,
 	})
 	if err != nil {
@@ -177,6 +177,7 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("POST "+pathHolding, serve(func(context.Context, struct{}) (holding, error) { return holdingOf(m.keys.Ring()), nil }))
 	mux.HandleFunc("POST "+pathFeatures, serve(func(context.Context, struct{}) ([]api.Feature, error) { return m.features, nil }))
 	mux.HandleFunc("POST "+pathLinks, serve(func(context.Context, struct{}) (api.LinkReport, error) { return m.links(), nil }))
+	mux.HandleFunc("POST "+pathTrace, serve(m.localTrace))
 	mux.HandleFunc("POST "+pathInterfaces, serve(m.agent.localInterfaces))
 	mux.HandleFunc("POST "+pathSelf, serve(func(ctx context.Context, _ struct{}) (selfAnswer, error) { return m.self(ctx), nil }))
 	return mux
@@ -268,11 +269,13 @@ func (m *member) watch(ctx context.Context) error {
 		changed := m.store.Changed()
 		s := m.store.State()
 		if now := s.Revision(); now != seen {
+			m.traceApplied(s, seen)
 			if seen == 0 || s.NetworkChanged(seen) {
 				m.network.Store(uint64(now))
 				m.follower.Wake()
 			} else {
 				m.follower.Settle(seen, now)
+				m.traceSettled(s, seen)
 			}
 			seen = now
 		}

@@ -15,6 +15,7 @@ import (
 type Backend interface {
 	StatisticsBackend
 	PresenceBackend
+	TraceBackend
 	SecurityBackend
 	PartnerBackend
 	// Init forms a cluster of this filer alone. ErrConfigured when the filer

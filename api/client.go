@@ -17,6 +17,7 @@ import (
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/calls"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A Client talks to a daemon over its local socket. It is safe for concurrent
@@ -257,6 +258,9 @@ func (c *Client) stream(ctx context.Context, method, path string, q url.Values, 
 	}
 	if accept != "" {
 		req.Header.Set("Accept", accept)
+	}
+	if id := trace.From(ctx); id != 0 {
+		req.Header.Set(trace.Header, id.String())
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

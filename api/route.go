@@ -118,7 +118,7 @@ var routes = slices.Concat([]route{
 
 	{method: "GET", path: "/v1/schema", summary: "JSON Schema of the documents", reply: schema{}, replyTypes: []string{typeSchema}, handle: (*Server).getSchema},
 	{method: "GET", path: "/v1/openapi.json", summary: "This document", reply: schema{}, handle: (*Server).getOpenAPI},
-}, securityRoutes, partnerRoutes, messageRoutes)
+}, securityRoutes, partnerRoutes, messageRoutes, traceRoutes)
 
 // schema stands for an answer that is itself a schema.
 type schema map[string]any

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // APIVersion is the version of the API that this package serves.
@@ -35,6 +36,8 @@ type Options struct {
 	Backend Backend
 	Version string
 	Log     *slog.Logger // slog.Default when nil
+	// Traces remembers what became of requests; nobody does when nil.
+	Traces *trace.Ring
 	// Messages carries messages; those are refused when nil.
 	Messages MessagesBackend
 	// Metrics serves GET /metrics; not found when nil.
@@ -48,6 +51,7 @@ type Server struct {
 	desk     desk // of messages that consumers hold
 	version  Version
 	log      *slog.Logger
+	traces   *trace.Ring
 	mux      *http.ServeMux
 
 	closing context.Context // ends the watches, which would never end by themselves
@@ -62,6 +66,7 @@ func NewServer(o Options) *Server {
 		backend: o.Backend, messages: o.Messages,
 		version: Version{Version: o.Version, Go: runtime.Version(), API: APIVersion},
 		log:     o.Log,
+		traces:  o.Traces,
 		mux:     http.NewServeMux(),
 	}
 	if s.log == nil {
@@ -124,7 +129,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) endpoint(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		if err := s.serveRoute(rt, w, r); err != nil {
+		r, noted, err := traced(w, r)
+		if err == nil {
+			err = s.serveRoute(rt, w, r)
+		}
+		s.note(r, noted, start, err)
+		if err != nil {
 			s.fail(w, r, err)
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // An InitRequest forms a cluster of one filer.
@@ -79,8 +80,9 @@ type ApplyRequest struct {
 	// that was seen before is answered with the first one's result. The
 	// server makes one when it is empty.
 	RequestID string `json:"requestID,omitempty"`
-	// Trace is kept with the change and shown in its history.
-	Trace uint64 `json:"trace,omitempty"`
+	// Trace is kept with the change and shown in its history; the request's own
+	// when there is none.
+	Trace trace.ID `json:"trace,omitzero"`
 	// DryRun tells what would change and what each filer would do. Without puts
 	// and deletes, it tells what each filer would do now.
 	DryRun bool `json:"dryRun,omitempty"`
@@ -163,7 +165,7 @@ type Change struct {
 	Revision  netquorum.Revision `json:"revision"`
 	Time      time.Time          `json:"time"`
 	Actor     string             `json:"actor,omitempty"`
-	Trace     uint64             `json:"trace,omitempty"`
+	Trace     trace.ID           `json:"trace,omitzero"`
 	RequestID string             `json:"requestID,omitempty"`
 	// Restore is set when the change replaced the whole configuration.
 	Restore bool `json:"restore,omitempty"`

@@ -9,7 +9,6 @@ import (
 	"net/http"
 
 	"github.com/netquorum/netquorum/calls"
-	"github.com/netquorum/netquorum/trace"
 )
 
 // A client that asks often turns its connection into one of package calls, which
@@ -22,10 +21,9 @@ const (
 // program is what the API is called among the programs of package calls.
 const program = "api"
 
-// calls is the API for connections of many requests, where requests enter the
-// cluster.
+// calls is the API for connections of many requests.
 func (s *Server) calls() *calls.Server {
-	return &calls.Server{Programs: []calls.Program{{Name: program, Handler: s.mux}}, NewTrace: trace.New, Log: s.log}
+	return &calls.Server{Programs: []calls.Program{{Name: program, Handler: s.mux}}, Log: s.log}
 }
 
 // upgrade answers GET /v1/calls by giving the connection over to package calls.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/netquorum/netquorum"
+	"github.com/netquorum/netquorum/trace"
 )
 
 func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
@@ -103,6 +104,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 		req.RequestID = newRequestID()
 	}
 	req.Actor = actorOf(r)
+	if req.Trace == 0 {
+		req.Trace = trace.From(r.Context())
+	}
 	res, err := s.backend.Apply(r.Context(), req)
 	if err != nil {
 		e := *ErrorOf(err)

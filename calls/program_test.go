@@ -81,14 +81,16 @@ func TestALaterHelloMaySayMore(t *testing.T) {
 }
 
 func TestATraceGoesThereAndComesBack(t *testing.T) {
-	seen := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, trace.From(r.Context()).String()) }
 	for name, border := range map[string]bool{"between filers": false, "where requests enter": true} {
 		t.Run(name, func(t *testing.T) {
-			s := &Server{Programs: []Program{{Handler: http.HandlerFunc(seen)}}}
-			if border {
-				s.NewTrace = func() trace.ID { return 77 }
-			}
-			c := serve(t, s).client(t)
+			c := start(t, func(w http.ResponseWriter, r *http.Request) {
+				id := trace.From(r.Context())
+				if id == 0 && border {
+					id = 77
+				}
+				w.Header().Set(trace.Header, id.String())
+				io.WriteString(w, id.String())
+			}).client(t)
 			for _, test := range []struct{ inContext, inRequest, want trace.ID }{{0, 0, 0}, {5, 0, 5}, {0, 6, 6}, {5, 6, 6}} {
 				if border && test.want == 0 {
 					test.want = 77

@@ -27,9 +27,6 @@ type Server struct {
 	Programs []Program
 	// MaxBody bounds a request's and an answer's body; DefaultMaxBody when 0.
 	MaxBody int
-	// NewTrace makes the trace id of a request that has none, where requests
-	// enter the cluster; when nil it stays without.
-	NewTrace func() trace.ID
 	// Done, when set, is called after each request.
 	Done func(program string, r *http.Request, status int, took time.Duration)
 	Log  *slog.Logger
@@ -173,9 +170,6 @@ func (v *serving) request(call uint32, q sent) error {
 	target, err := parseTarget(q.Target)
 	if err != nil {
 		return err
-	}
-	if q.Trace == 0 && v.server.NewTrace != nil {
-		q.Trace = v.server.NewTrace()
 	}
 	if v.patient {
 		v.slots <- struct{}{}
@@ -346,6 +340,9 @@ func (v *serving) answer(w *writer, j job, quick bool) error {
 	cancel()
 	defer func() { <-v.slots }()
 	a := Answer{Status: w.status, Trace: j.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
+	if a.Trace == 0 { // the handler may have made one, where requests enter the cluster
+		a.Trace, _ = trace.Parse(w.header.Get(trace.Header))
+	}
 	if len(a.Body) > v.server.maxBody() {
 		a.Status, a.ContentType, a.Body = http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")
 	}

@@ -9,12 +9,12 @@ import (
 // A Record is one thing that happened under an id. It says what was asked and
 // what came of it, never what was in it.
 type Record struct {
-	Trace   ID
-	Time    time.Time // when it began
-	Took    time.Duration
-	What    string
-	Outcome string // empty: it went well, or is a line of the log
-	Log     bool   // a line of the log
+	Trace   ID            `json:"trace,omitzero"`
+	Time    time.Time     `json:"time"` // when it began
+	Took    time.Duration `json:"took,omitempty"`
+	What    string        `json:"what"`
+	Outcome string        `json:"outcome,omitempty"` // empty: it went well, or is a line of the log
+	Log     bool          `json:"log,omitempty"`     // a line of the log
 }
 
 // maxText bounds the words of a record, so that a ring's size is known.

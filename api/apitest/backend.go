@@ -13,6 +13,7 @@ import (
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/fsm"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // Peer and PeerToken are what a Join of the fake must be given.
@@ -178,7 +179,7 @@ func (b *Backend) Apply(ctx context.Context, r api.ApplyRequest) (api.ApplyResul
 		b.mu.Unlock()
 		return api.ApplyResult{}, err
 	}
-	t := fsm.Transaction{ID: r.RequestID, Actor: r.Actor, Trace: r.Trace}
+	t := fsm.Transaction{ID: r.RequestID, Actor: r.Actor, Trace: uint64(r.Trace)}
 	for _, p := range r.Puts {
 		t.Puts = append(t.Puts, fsm.Put{Document: p.Document, IfRevision: p.IfRevision, MustNotExist: p.MustNotExist})
 	}
@@ -315,7 +316,7 @@ func compacted(s *fsm.State) error {
 }
 
 func change(c fsm.Change) api.Change {
-	out := api.Change{Revision: c.Revision, Time: time.UnixMilli(c.Time).UTC(), Actor: c.Actor, Trace: c.Trace, RequestID: c.ID,
+	out := api.Change{Revision: c.Revision, Time: time.UnixMilli(c.Time).UTC(), Actor: c.Actor, Trace: trace.ID(c.Trace), RequestID: c.ID,
 		Restore: c.Restore, Abridged: c.Abridged}
 	for _, d := range c.Documents {
 		out.Documents = append(out.Documents, api.DocumentChange{Kind: d.Key.Kind, Name: d.Key.Name, Before: d.Before, After: d.After})

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/netquorum/netquorum/api"
+	"github.com/netquorum/netquorum/trace"
 )
 
 // A tool is one invocation of the command line.
@@ -23,7 +24,10 @@ type tool struct {
 	socket  string
 	output  string
 	timeout time.Duration
+	trace   string
+	verbose bool
 
+	asked   bool // the daemon was asked for something
 	running bool // past the command line: errors are no longer usage errors
 }
 
@@ -33,7 +37,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := t.command()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	return t.report(cmd, err)
+	code := t.report(cmd, err)
+	t.reportTrace(code)
+	return code
 }
 
 const rootHelp = `netquorum keeps one network configuration for a cluster of filers, makes each
@@ -70,14 +76,16 @@ func (t *tool) command() *cobra.Command {
 	f.StringVarP(&t.output, "output", "o", formatTable, "form of the output: table, json or yaml")
 	f.DurationVar(&t.timeout, "timeout", 30*time.Second, "how long to wait for the daemon and the cluster")
 	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	f.StringVar(&t.trace, "trace", "", "id under which filers remember what this leads to, 16 hexadecimal digits; made when not given")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "say the id of the trace, for netquorum trace")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if !slices.Contains(formats, t.output) {
 			return fmt.Errorf("-o %s is none of %s", t.output, strings.Join(formats, ", "))
 		}
 		if t.timeout <= 0 {
 			return fmt.Errorf("--timeout %s is not above zero", t.timeout)
 		}
-		return nil
+		return t.beginTrace(cmd)
 	}
 	root.AddCommand(
 		t.serveCommand(), t.initCommand(), t.tokenCommand(), t.joinCommand(),
@@ -85,7 +93,7 @@ func (t *tool) command() *cobra.Command {
 		t.rolloutCommand(), t.confirmCommand(), t.revertCommand(),
 		t.dumpCommand(), t.restoreCommand(), t.historyCommand(), t.watchCommand(),
 		t.authorityCommand(), t.filerCommand(), t.partnerCommand(), t.streamCommand(),
-		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.linksCommand(), t.messageCommand(), t.schemaCommand(), t.versionCommand(),
+		t.statusCommand(), t.statisticsCommand(), t.execCommand(), t.interfaceCommand(), t.linksCommand(), t.messageCommand(), t.schemaCommand(), t.versionCommand(), t.traceCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
@@ -169,6 +177,28 @@ func (t *tool) report(cmd *cobra.Command, err error) int {
 	return api.ExitCode(err)
 }
 
+// beginTrace gives all that the command asks for one trace.
+func (t *tool) beginTrace(cmd *cobra.Command) error {
+	id := trace.New()
+	if t.trace != "" {
+		var err error
+		if id, err = trace.Parse(t.trace); err != nil {
+			return fmt.Errorf("--trace: %w", err)
+		}
+	}
+	t.trace = id.String()
+	cmd.SetContext(trace.With(cmd.Context(), id))
+	return nil
+}
+
+// reportTrace says under which id to look for what the command led to: when asked
+// to, and when something went wrong beyond this process.
+func (t *tool) reportTrace(code int) {
+	if t.asked && (t.verbose || code != api.ExitDone) {
+		fmt.Fprintf(t.err, "Trace %s\n", t.trace)
+	}
+}
+
 // patience is how long a command waits that talks to machines which may be slow
 // to answer, unless the user says.
 const patience = 2 * time.Minute
@@ -186,6 +216,7 @@ func (t *tool) call(cmd *cobra.Command, what string, f func(ctx context.Context,
 	defer cancel()
 	c := api.NewClient(t.socket)
 	defer c.Close()
+	t.asked = true
 	done := t.progress(what)
 	defer done()
 	return f(ctx, c)
