@@ -194,7 +194,7 @@ func TestASilentPeerCostsAHeartbeatItsTimeAndNoMore(t *testing.T) {
 func TestACallThatRaftDoesNotAnswerEndsAlone(t *testing.T) {
 	overAll(t, func(t *testing.T, kind string) {
 		p := newCouple(t, kind)
-		_, stop := p.beat(coupleHeartbeat / 10)
+		stop := p.beat(coupleHeartbeat / 10)
 		err := p.a.RequestVote("b", "b", &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{})
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "filer b has not answered") {
 			t.Errorf("vote: %v", err)

@@ -88,7 +88,7 @@ func newCouple(t testing.TB, kind string, adjust ...func(*transport)) *couple {
 }
 
 // coupleHeartbeat leaves room for a machine that is busy with other tests.
-const coupleHeartbeat = 250 * time.Millisecond
+const coupleHeartbeat = 400 * time.Millisecond
 
 func (p *couple) node(id netquorum.FilerID, adjust []func(*transport)) *transport {
 	n := &coupleNode{couple: p, id: id, incoming: make(chan net.Conn, 16), closed: make(chan struct{})}
@@ -188,15 +188,21 @@ func (p *couple) answer(f func(raft.RPC)) {
 	}()
 }
 
-// beat sends heartbeats to b, as a leader's raft does, until the test is over, and
-// returns how long the slowest took and when the last was answered.
-func (p *couple) beat(every time.Duration) (slowest *atomic.Int64, stop func()) {
+// A pulse is how heartbeats fare.
+type pulse struct {
+	took   []time.Duration // of those that were answered
+	failed error           // of the last one that was not
+}
+
+// beat sends heartbeats to b, as a leader's raft does, until it is stopped or the test
+// is over.
+func (p *couple) beat(every time.Duration) (stop func() pulse) {
 	p.b.SetHeartbeatHandler(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil) })
-	slowest = new(atomic.Int64)
 	quit, done := make(chan struct{}), make(chan struct{})
-	stop = sync.OnceFunc(func() { close(quit); <-done })
-	p.silence = stop
-	p.t.Cleanup(stop)
+	var seen pulse
+	stop = sync.OnceValue(func() pulse { close(quit); <-done; return seen })
+	p.silence = func() { stop() }
+	p.t.Cleanup(p.silence)
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(every)
@@ -206,15 +212,16 @@ func (p *couple) beat(every time.Duration) (slowest *atomic.Int64, stop func()) 
 			case <-tick.C:
 				start := time.Now()
 				if err := p.a.AppendEntries("b", "b", heartbeatRequest(), &raft.AppendEntriesResponse{}); err != nil {
-					p.t.Errorf("heartbeat: %v", err)
+					seen.failed = err
+				} else {
+					seen.took = append(seen.took, time.Since(start))
 				}
-				slowest.Store(max(slowest.Load(), int64(time.Since(start))))
 			case <-quit:
 				return
 			}
 		}
 	}()
-	return slowest, stop
+	return stop
 }
 
 // tlsDialer makes streams over TLS 1.3 and TCP.

@@ -191,7 +191,7 @@ func (s *answerer) fail(call uint32, why error) error {
 	text := []byte(why.Error())
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return s.write(raftwire.AppendFrame(s.buf[:0], raftwire.Failure, call, text[:min(len(text), maxAnswer)]...))
+	return s.write(raftwire.AppendFrame(s.buf[:0], raftwire.Failure, call, text[:min(len(text), raftwire.MaxAnswer)]...))
 }
 
 // write writes a frame. s.writing is held.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,12 +79,21 @@ func (c *caller) connect(deadline time.Time) (*callStream, error) {
 	s = newCallStream(c.to, conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if attempts.Err() != nil || !c.transport.spawn(s.read) {
+	if attempts.Err() != nil || !c.transport.listen(s) {
 		conn.Close()
 		return nil, fmt.Errorf("filer %s: %w", c.to, net.ErrClosed)
 	}
 	c.stream = s
 	return s, nil
+}
+
+// listen has what comes back on a stream taken, unless the transport is closed.
+func (t *transport) listen(s *callStream) bool {
+	if h, ok := s.conn.(handled); ok {
+		h.Handle(s.take, s.end)
+		return true
+	}
+	return t.spawn(s.read)
 }
 
 func (c *caller) current() (*callStream, context.Context) {
@@ -115,6 +125,8 @@ type callStream struct {
 
 	writing sync.Mutex
 	buf     []byte // what is being written
+
+	splitter raftwire.Splitter // of whoever reads
 
 	mu      sync.Mutex
 	last    uint32
@@ -182,15 +194,10 @@ func (s *callStream) send(kind raftwire.Kind, id uint32, request any) error {
 	return nil
 }
 
-func (s *callStream) forget(id uint32) { s.take(id) }
-
-// take ends the waiting for an answer. Whoever gets the call answers it.
-func (s *callStream) take(id uint32) *call {
+func (s *callStream) forget(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.waiting[id]
 	delete(s.waiting, id)
-	return c
 }
 
 // expire ends a call whose time is up. When nothing at all came back meanwhile the
@@ -211,61 +218,62 @@ func (s *callStream) expire(id uint32, bound time.Duration) {
 	}
 }
 
-// maxAnswer bounds what may come back on a stream at once.
-const maxAnswer = 64 << 10
+// A handled stream gives what arrives to a function, where it is read. That saves
+// waking a goroutine for each answer, which is a good part of what a call takes.
+type handled interface {
+	Handle(data func(p []byte) error, end func(error))
+}
 
 // read takes what comes back until the stream ends.
-func (s *callStream) read() { s.end(s.receive(raftwire.NewReader(s.conn))) }
-
-func (s *callStream) receive(r *raftwire.Reader) error {
+func (s *callStream) read() {
+	buf := make([]byte, 16<<10)
 	for {
-		h, err := r.Next()
-		if err == nil && h.Size > maxAnswer {
-			err = fmt.Errorf("%w: an answer of %d bytes", raftwire.ErrMalformed, h.Size)
-		}
-		var b []byte
-		if err == nil {
-			b, err = r.Payload(h)
+		n, err := s.conn.Read(buf)
+		if n > 0 {
+			err = errors.Join(s.take(buf[:n]), err)
 		}
 		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.heard++
-		s.mu.Unlock()
-		switch h.Kind {
-		case raftwire.Answer:
-			if c := s.take(h.Call); c != nil {
-				err = raftwire.Decode(b, c.answer)
-				c.done <- err
-			}
-		case raftwire.Failure:
-			if h.Call == 0 {
-				return fmt.Errorf("it refuses the stream: %s", b)
-			}
-			if c := s.take(h.Call); c != nil {
-				c.done <- fmt.Errorf("filer %s: %s", s.to, b)
-			}
-		case raftwire.Taken:
-			var total int64
-			if total, err = raftwire.ParseTaken(b); err == nil {
-				s.progress(h.Call, total)
-			}
-		default:
-			err = fmt.Errorf("%w: kind %d as an answer", raftwire.ErrMalformed, h.Kind)
-		}
-		if err != nil {
-			return err
+			s.end(err)
+			return
 		}
 	}
 }
 
-func (s *callStream) progress(id uint32, total int64) {
+// take takes a piece of what comes back.
+func (s *callStream) take(piece []byte) error { return s.splitter.Feed(piece, s.answered) }
+
+func (s *callStream) answered(h raftwire.Header, payload []byte) error {
 	s.mu.Lock()
-	c := s.waiting[id]
+	s.heard++
+	c := s.waiting[h.Call]
+	if h.Kind != raftwire.Taken {
+		delete(s.waiting, h.Call)
+	}
 	s.mu.Unlock()
-	if c != nil && c.taken != nil {
-		c.taken(total)
+	switch h.Kind {
+	case raftwire.Answer:
+		if c == nil {
+			return nil // nobody waits any more
+		}
+		err := raftwire.Decode(slices.Clone(payload), c.answer)
+		c.done <- err
+		return err
+	case raftwire.Failure:
+		if h.Call == 0 {
+			return fmt.Errorf("it refuses the stream: %s", payload)
+		}
+		if c != nil {
+			c.done <- fmt.Errorf("filer %s: %s", s.to, payload)
+		}
+		return nil
+	case raftwire.Taken:
+		total, err := raftwire.ParseTaken(payload)
+		if err == nil && c != nil && c.taken != nil {
+			c.taken(total)
+		}
+		return err
+	default:
+		return fmt.Errorf("%w: kind %d as an answer", raftwire.ErrMalformed, h.Kind)
 	}
 }
 

@@ -136,14 +136,21 @@ func (r *Reader) Next() (Header, error) {
 		}
 		return Header{}, err
 	}
-	h := Header{Kind: Kind(b[4]), Call: binary.BigEndian.Uint32(b[5:])}
+	h, err := parseHeader(b)
+	if err != nil {
+		return Header{}, err
+	}
+	_, err = r.buffered.Discard(HeaderSize)
+	return h, err
+}
+
+// parseHeader reads a header, of which all bytes are there.
+func parseHeader(b []byte) (Header, error) {
 	n := int64(binary.BigEndian.Uint32(b)) - (HeaderSize - 4)
 	if n < 0 || n > MaxFrame {
 		return Header{}, fmt.Errorf("%w: it has %d bytes", ErrMalformed, n)
 	}
-	h.Size = int(n)
-	_, err = r.buffered.Discard(HeaderSize)
-	return h, err
+	return Header{Kind: Kind(b[4]), Call: binary.BigEndian.Uint32(b[5:]), Size: int(n)}, nil
 }
 
 // trust is how much memory is made for a length that has only been promised.

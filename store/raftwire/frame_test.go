@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -151,6 +152,65 @@ func TestReadingGoesOnAfterADeadline(t *testing.T) {
 	if h, err := r.Next(); err != nil || h.Call != 7 {
 		t.Errorf("%+v, %v", h, err)
 	}
+}
+
+func TestASplitterSeesTheFramesHoweverTheyAreCut(t *testing.T) {
+	b := AppendFrame(nil, Failure, 1, []byte("why")...)
+	b = AppendTaken(AppendFrame(b, Answer, 2, bytes.Repeat([]byte("x"), MaxAnswer)...), 3, 77)
+	for _, size := range []int{1, 2, 8, 9, 10, 1000, len(b)} {
+		var s Splitter
+		var again []byte
+		for at := 0; at < len(b); at += size {
+			err := s.Feed(slices.Clone(b[at:min(at+size, len(b))]), func(h Header, payload []byte) error {
+				again = AppendFrame(again, h.Kind, h.Call, payload...)
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("pieces of %d: %v", size, err)
+			}
+		}
+		if !bytes.Equal(again, b) {
+			t.Errorf("pieces of %d: %d bytes of frames, want %d", size, len(again), len(b))
+		}
+	}
+	var s Splitter
+	if err := s.Feed(AppendFrame(nil, Answer, 1, make([]byte, MaxAnswer+1)...), func(Header, []byte) error { return nil }); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an answer that is too long: %v", err)
+	}
+}
+
+// FuzzSplitter: it sees what a Reader sees.
+func FuzzSplitter(f *testing.F) {
+	f.Add(AppendTaken(AppendFrame(nil, Append, 1, 1, 2, 3), 2, 1), byte(3))
+	f.Fuzz(func(t *testing.T, b []byte, size byte) {
+		var s Splitter
+		var got []byte
+		for rest := b; len(rest) > 0; {
+			n := min(int(size)+1, len(rest))
+			if s.Feed(rest[:n], func(h Header, payload []byte) error {
+				got = AppendFrame(got, h.Kind, h.Call, payload...)
+				return nil
+			}) != nil {
+				return
+			}
+			rest = rest[n:]
+		}
+		var want []byte
+		for r := NewReader(bytes.NewReader(b)); ; {
+			h, err := r.Next()
+			if err != nil {
+				break
+			}
+			payload, err := r.Payload(h)
+			if err != nil {
+				break
+			}
+			want = AppendFrame(want, h.Kind, h.Call, payload...)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%x was split into %x, read as %x", b, got, want)
+		}
+	})
 }
 
 func FuzzReader(f *testing.F) {
