@@ -26,7 +26,7 @@ type Kind struct {
 // large is how many bytes are a lot.
 func (k Kind) large() int {
 	if k.Slow {
-		return 4 << 20
+		return 1 << 20
 	}
 	return 64 << 20
 }

@@ -57,7 +57,8 @@ func boundaries(t *testing.T, k Kind) {
 }
 
 func order(t *testing.T, k Kind) {
-	const streams, size = 6, 1 << 20
+	const streams = 6
+	size := min(1<<20, k.large()/4)
 	p := NewPair(t, k, 2)
 	var all sync.WaitGroup
 	for i := range streams {
