@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -29,9 +30,19 @@ type messaging struct {
 // cluster without them: whoever wants to send is told why it cannot.
 func (m *member) openMessages() {
 	network := messageNetwork{m.endpoint, m.endpoint.Service(serviceMessages)}
-	node, err := messages.Open(messages.Config{
-		Dir: m.cfg.messagesDir(), Self: m.id, Log: m.log.With("part", "messages"), Network: network, Hosts: hosts{m},
-	})
+	open := func() (*messages.Node, error) {
+		return messages.Open(messages.Config{
+			Dir: m.cfg.messagesDir(), Self: m.id, Log: m.log.With("part", "messages"), Network: network, Hosts: hosts{m},
+		})
+	}
+	node, err := open()
+	if errors.Is(err, messages.ErrForeign) { // this filer was another one before it lost its log
+		aside := m.cfg.messagesDir() + ".before-" + string(m.id)
+		m.log.Warn("the messages of this filer's earlier life are put aside", "directory", aside)
+		if err = os.Rename(m.cfg.messagesDir(), aside); err == nil {
+			node, err = open()
+		}
+	}
 	if err != nil {
 		m.log.Error("this filer cannot send or receive messages", "error", err)
 		network.Close()

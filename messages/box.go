@@ -82,13 +82,12 @@ func (b *Box) Completions(ctx context.Context, after uint64, max int) ([]Complet
 		n.mu.Lock()
 		c := n.client(b.client)
 		arrived := c.arrived
-		from, found := slices.BinarySearchFunc(c.kept, after, func(k *kept, p uint64) int {
+		from, _ := slices.BinarySearchFunc(c.kept, after, func(k *kept, p uint64) int {
 			if k.position <= p {
 				return -1
 			}
 			return 1
 		})
-		_ = found
 		var keys [][]byte
 		for _, k := range c.kept[from:] {
 			if len(keys) == max {
@@ -290,5 +289,5 @@ func (n *Node) admit(ctx context.Context, name string) (*client, error) {
 	}
 }
 
-// isFull tells that a body did not fit into the spool.
+// errSpool tells what of the outbox is full.
 var errSpool = errors.New("the spool is full")

@@ -19,6 +19,8 @@ var (
 	// ErrGone means that a delivery was taken back before it was acknowledged,
 	// or acknowledged already.
 	ErrGone = errors.New("the delivery is not held any more")
+	// ErrForeign means that a directory is another filer's.
+	ErrForeign = errors.New("the directory is another filer's")
 	// ErrUnknown means that there is no such message.
 	ErrUnknown = errors.New("no such message")
 	// ErrDisk is wrapped by every error after the disk failed once: what a file

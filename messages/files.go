@@ -133,7 +133,7 @@ func (n *Node) begin() error {
 			}
 		}
 		if self := netquorum.FilerID(meta.Get(keySelf)); self != n.cfg.Self {
-			return fmt.Errorf("it belongs to filer %s and not to %s", self, n.cfg.Self)
+			return fmt.Errorf("%w: it belongs to %s and not to %s", ErrForeign, self, n.cfg.Self)
 		}
 		if copy(n.incarnation[:], meta.Get(keyIncarnation)) != len(n.incarnation) {
 			return fmt.Errorf("%w: no incarnation", errFormat)

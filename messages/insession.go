@@ -64,6 +64,9 @@ func (n *Node) accept(ctx context.Context) {
 func (n *Node) serve(ctx context.Context, conn net.Conn, from netquorum.FilerID) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if from == "" {
+		return // the network does not know who it is
+	}
 	n.Reachable(from)
 	r := bufio.NewReaderSize(conn, 32<<10)
 	_ = conn.SetDeadline(time.Now().Add(connectTimeout)) // what ignores it does not read either

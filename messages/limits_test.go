@@ -387,13 +387,12 @@ func TestDeliveriesToHandlersElsewhere(t *testing.T) {
 	}
 }
 
-// TestFullMembershipOfAFile: a directory is one filer's.
 func TestADirectoryBelongsToOneFiler(t *testing.T) {
 	w := newWorld(t)
 	w.start("a")
 	w.halt("a")
 	_, err := Open(Config{Dir: w.dirs["a"], Self: "b", Network: &memNetwork{world: w, self: "b", end: make(chan struct{})}, Hosts: &memHosts{w, netquorum.FilerID("b")}})
-	if err == nil {
-		t.Error("another filer's directory was opened")
+	if !errors.Is(err, ErrForeign) {
+		t.Errorf("another filer's directory: %v, want ErrForeign", err)
 	}
 }

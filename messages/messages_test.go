@@ -107,3 +107,29 @@ func TestWhatFoundNoRoomComesBeforeWhatFollowsIt(t *testing.T) {
 		t.Errorf("%d messages were taken, want 2", n)
 	}
 }
+
+// TestRunEndsItsHandlers: one that waits for its context does not hold up the end,
+// and its message is handled again.
+func TestRunEndsItsHandlers(t *testing.T) {
+	w := newWorld(t)
+	a := w.start("a")
+	entered := make(chan struct{}, 1)
+	wait := func(ctx context.Context, m *Message) ([]byte, error) {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	mustServe(t, a, "work", wait)
+	if _, err := box(t, a, "client").Send(soon(t), Message{To: Target{Service: "work", Filer: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	w.halt("a")
+	a = w.start("a")
+	again := make(chan bool, 1)
+	mustServe(t, a, "work", func(_ context.Context, m *Message) ([]byte, error) { again <- m.Redelivered; return nil, nil })
+	if !<-again {
+		t.Error("it is not said to have been delivered before")
+	}
+	await(t, "it is completed", func() bool { return a.Status().Pending == 0 })
+}

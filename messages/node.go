@@ -153,8 +153,9 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Run moves messages until the context ends or the disk fails. It may be called
-// once.
+// Run moves messages until the context ends or the disk fails, and waits for the
+// handlers, whose contexts end then. It may be called once; after it there is only
+// Close.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -179,6 +180,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(func() { n.follow(ctx) })
 	n.wg.Go(func() { n.collectAll(ctx) })
 	<-ctx.Done()
+	n.end(ErrClosed)
 	n.stop()
 	return context.Cause(ctx)
 }

@@ -47,6 +47,9 @@ func inOrder(tx *Tx, m *Message) ([]byte, error) {
 	if m.Body.Size() == 13 && !m.Redelivered { // some are not wanted at first
 		return nil, fmt.Errorf("thirteen: %w", ErrLater)
 	}
+	if tx.Bucket().Get([]byte(m.ID.String())) != nil {
+		return ledger(tx, m) // once too often: that is to be seen
+	}
 	key := []byte(fmt.Sprintf("last/%s/%s/%v/%s/%s", m.ID.Filer, m.ID.Client, m.To, m.Stream, m.Priority))
 	if v := tx.Bucket().Get(key); v != nil && binary.BigEndian.Uint64(v) >= m.ID.Seq {
 		return nil, fmt.Errorf("%d comes after %d", m.ID.Seq, binary.BigEndian.Uint64(v))
