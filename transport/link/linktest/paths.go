@@ -510,11 +510,12 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 	}
 	flows := []*flow{startFlow(t, p, link.Control, false), startFlow(t, p, link.Urgent, true), startFlow(t, p, link.Bulk, false)}
 	var all sync.WaitGroup
+	size := k.large() / 16
 	for i := range 6 {
 		all.Go(func() {
 			s := p.Open(t, Copy, link.Class(i%3))
 			s.SetDeadline(time.Now().Add(time.Minute))
-			what := make([]byte, 400_000)
+			what := make([]byte, min(400_000, size))
 			rand.NewChaCha8([32]byte{byte(i)}).Read(what)
 			go s.Write(what)
 			got := make([]byte, len(what))
