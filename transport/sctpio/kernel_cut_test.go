@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netquorum/netquorum/lab/nstest"
 	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/link/linktest"
 )
@@ -31,7 +32,7 @@ func TestKernelPathCut(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	cycles, median, most := 10, 300*time.Millisecond, time.Second // this machine may be busy
+	cycles, median, most := len(manners), 300*time.Millisecond, time.Second // this machine may be busy
 	if s := os.Getenv(cyclesEnv); s != "" {
 		var err error
 		if cycles, err = strconv.Atoi(s); err != nil {
@@ -120,7 +121,7 @@ func drops(here, there, drop bool) func(*cutter, int) error {
 
 func sets(namespace, state string) func(*cutter, int) error {
 	return func(c *cutter, cable int) error {
-		sh(c.t, fmt.Sprintf("ip %s link set path%d %s", namespace, cable, state))
+		nstest.Sh(c.t, fmt.Sprintf("ip %s link set path%d %s", namespace, cable, state))
 		return nil
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/netquorum/netquorum/lab/nstest"
 )
 
 // faults drops packets where they arrive, so that who sent them notices nothing:
@@ -36,7 +38,7 @@ func newFaults(t testing.TB) *faults {
 	if err := os.WriteFile(dir+"/rules", []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, "nft -f "+dir+"/rules\n ip netns exec far nft -f "+dir+"/rules")
+	nstest.Sh(t, "nft -f "+dir+"/rules\n ip netns exec far nft -f "+dir+"/rules")
 	f := &faults{}
 	f.here.open(t, "/proc/self/ns/net")
 	f.there.open(t, "/run/netns/far")

@@ -1,21 +1,14 @@
 package sctpio
 
 import (
-	"bytes"
 	"net/netip"
-	"os"
-	"os/exec"
-	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ishidawataru/sctp"
-	"golang.org/x/sys/unix"
-)
 
-const namespaceEnv = "NQ_SCTPIO_NAMESPACE"
+	"github.com/netquorum/netquorum/lab/nstest"
+)
 
 // inNamespaces runs the calling test once more, as a process in namespaces of
 // its own: in one network namespace, with another called "far", and two cables
@@ -23,39 +16,14 @@ const namespaceEnv = "NQ_SCTPIO_NAMESPACE"
 // that process; the caller returns when it is not.
 func inNamespaces(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(namespaceEnv) == t.Name() {
-		for _, err := range []error{
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-			unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
-		} {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		cables(t)
-		return true
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make network namespaces")
-	}
 	if err := Supported(); err != nil {
 		t.Skipf("%v; run with -exec test/vm/vm-exec", err)
 	}
-	limit := time.Hour
-	if end, ok := t.Deadline(); ok {
-		limit = time.Until(end) - 5*time.Second // so that it says where it hangs
+	if !nstest.Enter(t) {
+		return false
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+limit.String())
-	cmd.Env = append(os.Environ(), namespaceEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	t.Logf("in its namespaces:\n%s", out.String())
-	if err != nil {
-		t.Fatalf("in its namespaces: %v", err)
-	}
-	return false
+	cables(t)
+	return true
 }
 
 // The addresses of both ends; nobody has the lost one.
@@ -71,66 +39,32 @@ var (
 
 func cables(t *testing.T) {
 	t.Helper()
-	sh(t, `
-		ip link set lo up
+	nstest.Sh(t, `
 		ip netns add far
 		ip -n far link set lo up
 		ip link add path0 type veth peer name path0 netns far
 		ip link add path1 type veth peer name path1 netns far`)
 	for end, ns := range map[string]string{"1": "", "2": "-n far"} {
 		for _, n := range []string{"0", "1"} {
-			sh(t, "ip "+ns+" address add 10."+n+".0."+end+"/24 dev path"+n+`
+			nstest.Sh(t, "ip "+ns+" address add 10."+n+".0."+end+"/24 dev path"+n+`
 				ip `+ns+" address add 2001:db8:"+n+"::"+end+"/64 dev path"+n+` nodad
 				ip `+ns+" link set path"+n+" up")
 		}
 	}
 }
 
-// sh runs commands, one a line.
-func sh(t testing.TB, script string) {
-	t.Helper()
-	for line := range strings.Lines(script) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		if out, err := exec.Command("sh", "-ec", line).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", line, err, out)
-		}
-	}
-}
-
-// inside runs a function in the far namespace. Sockets stay where they were made.
-func inside[T any](t testing.TB, do func() (T, error)) T {
-	t.Helper()
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // and not unlocked: the thread is of no use afterwards
-		var r result
-		f, err := os.Open("/run/netns/far")
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			f.Close()
-		}
-		if r.err = err; err == nil {
-			r.v, r.err = do()
-		}
-		done <- r
-	}()
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	return r.v
-}
-
 // listenFar listens in the far namespace.
 func listenFar(t testing.TB, o Options, ips ...netip.Addr) *Listener {
 	t.Helper()
-	l := inside(t, func() (*Listener, error) { return Listen(Addr(0, ips...), o) })
+	return listenFarAt(t, Addr(0, ips...), o)
+}
+
+func listenFarAt(t testing.TB, a *sctp.SCTPAddr, o Options) *Listener {
+	t.Helper()
+	var l *Listener
+	if err := nstest.Inside("far", func() (err error) { l, err = Listen(a, o); return err }); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { l.Close() })
 	return l
 }

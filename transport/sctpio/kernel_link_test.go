@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ishidawataru/sctp"
+	"github.com/netquorum/netquorum/lab/nstest"
 	"github.com/netquorum/netquorum/transport/link"
 	"github.com/netquorum/netquorum/transport/link/linktest"
 	"github.com/netquorum/netquorum/transport/link/memlink"
@@ -104,19 +105,15 @@ func (p *linkPath) Set(f memlink.Faults) {
 			netem += fmt.Sprintf(" %s %.1f%%", word, 100*share)
 		}
 	}
-	sh(p.t, onCables("tc %s qdisc replace dev %s root "+netem))
-	p.t.Cleanup(func() { sh(p.t, onCables("tc %s qdisc del dev %s root || true")) })
-}
-
-// onCables is a command for both ends of both cables.
-func onCables(command string) string {
-	var lines string
-	for _, ns := range []string{"", "-n far"} {
-		for _, cable := range []string{"path0", "path1"} {
-			lines += fmt.Sprintf(command, ns, cable) + "\n"
+	onCables := func(tail string) {
+		for _, ns := range []string{"", "-n far"} {
+			for _, cable := range []string{"path0", "path1"} {
+				nstest.Sh(p.t, "tc "+ns+" qdisc replace dev "+cable+" root "+tail)
+			}
 		}
 	}
-	return lines
+	onCables(netem)
+	p.t.Cleanup(func() { onCables("pfifo") })
 }
 
 func (p *linkPath) Break() {

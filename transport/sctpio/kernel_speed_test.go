@@ -2,6 +2,7 @@ package sctpio
 
 import (
 	"io"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,12 +14,16 @@ import (
 // How fast a link over SCTP is beside what it is made of, in turns. In an emulated
 // machine only ratios mean something, and ciphers are the slowest of all: there,
 // sealing and opening a record costs several times what SCTP does with it. So the
-// link is beside a bare association without TLS, and beside TLS with it.
+// link is beside a bare association without TLS, and beside TLS with it. The long
+// version is that of TestKernelPathCut.
 func TestKernelLinkSpeed(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	const size, turns = 4 << 20, 5
+	size, turns, least := 2<<20, 3, 0.4 // this machine may be busy
+	if os.Getenv(cyclesEnv) != "" {
+		size, turns, least = 8<<20, 9, 0.8
+	}
 	type way struct {
 		name  string
 		w     io.Writer
@@ -65,7 +70,7 @@ func TestKernelLinkSpeed(t *testing.T) {
 	for _, r := range [][2]string{{"link", "bare"}, {"link over TLS", "TLS"}} {
 		ratio := best[r[0]] / best[r[1]]
 		t.Logf("%s / %s: %.2f", r[0], r[1], ratio)
-		if ratio < 0.6 { // 0.8 is promised, on a machine that does nothing else
+		if ratio < least {
 			t.Errorf("%s has %.2f of the throughput of %s", r[0], ratio, r[1])
 		}
 	}
