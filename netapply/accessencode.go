@@ -57,6 +57,12 @@ func accessBase() []baseRule {
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: make([]byte, 4)}, verdict(accept)}},
 		{"ip daddr @peers4 tcp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, clusterPort()...)...)},
 		{"ip6 daddr @peers6 tcp dport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, clusterPort()...)...)},
+		// Links by SCTP, at the end that was called and at the one that called:
+		// tracking knows an association by one of its paths only.
+		{"ip daddr @peers4 sctp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, associations(toPort)...)...)},
+		{"ip6 daddr @peers6 sctp dport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, associations(toPort)...)...)},
+		{"ip daddr @peers4 sctp sport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, associations(fromPort)...)...)},
+		{"ip6 daddr @peers6 sctp sport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, associations(fromPort)...)...)},
 		{"ip daddr vmap @addresses4", toAddress(false, vmap("addresses4"))},
 		{"ip6 daddr vmap @addresses6", toAddress(true, vmap("addresses6"))},
 	}
@@ -123,7 +129,7 @@ func protocolIs(number byte, then ...expr.Any) []expr.Any {
 
 func portIs(low, high uint16, then ...expr.Any) []expr.Any {
 	from, to := binary.BigEndian.AppendUint16(nil, low), binary.BigEndian.AppendUint16(nil, high)
-	load := &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+	load := &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: toPort, Len: 2}
 	if low == high {
 		return append([]expr.Any{load, &expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: from}}, then...)
 	}
@@ -132,6 +138,16 @@ func portIs(low, high uint16, then ...expr.Any) []expr.Any {
 
 func clusterPort() []expr.Any {
 	return protocolIs(unix.IPPROTO_TCP, portIs(netquorum.ClusterPort, netquorum.ClusterPort, verdict(accept))...)
+}
+
+// Where the ports are in the headers of TCP, UDP and SCTP.
+const fromPort, toPort = 0, 2
+
+// associations are those of filers with each other.
+func associations(offset uint32) []expr.Any {
+	return protocolIs(unix.IPPROTO_SCTP,
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: binary.BigEndian.AppendUint16(nil, netquorum.ClusterPort)}, verdict(accept))
 }
 
 // within compares a loaded address with a network.
