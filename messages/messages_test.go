@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/netquorum/netquorum"
 )
 
@@ -132,4 +134,41 @@ func TestRunEndsItsHandlers(t *testing.T) {
 		t.Error("it is not said to have been delivered before")
 	}
 	await(t, "it is completed", func() bool { return a.Status().Pending == 0 })
+}
+
+// TestWhatWasRefusedTakesWhatFollowsItAlong: the receiver has not heard of the move
+// and would handle the later message of the stream, whose turn is after the one
+// that goes elsewhere.
+func TestWhatWasRefusedTakesWhatFollowsItAlong(t *testing.T) {
+	w := newWorld(t)
+	b := w.start("b")
+	w.place("vs", "b")
+	near, _ := memPipe(w)
+	s := &inSession{node: b, from: "a", control: near, wake: make(chan struct{}, 1)}
+	put := func(seq uint64) {
+		t.Helper()
+		e := envelope{id: ID{Filer: "a", Client: "client", Seq: seq}, to: Target{Service: "work", Server: "vs"}, attempt: 1, epoch: 1}
+		if err := s.put(e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1)
+	await(t, "the first is on disk", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		x := b.ins[ID{Filer: "a", Client: "client", Seq: 1}]
+		return x != nil && !x.writing
+	})
+	hold := make(chan struct{})
+	b.commits.submit(Control, &op{do: func(*bbolt.Tx) error { <-hold; return nil }, done: func(error) {}})
+	put(2) // is not on disk yet when the first is recalled
+	b.recalled("a", "vs", 2)
+	mustServe(t, b, "work", func(_ context.Context, m *Message) ([]byte, error) {
+		t.Errorf("%d was handled", m.ID.Seq)
+		return nil, nil
+	})
+	close(hold)
+	await(t, "both are refused", func() bool { return b.Status().Counts.Refused == 2 })
+	put(3)
+	await(t, "the third is refused", func() bool { return b.Status().Counts.Refused == 3 })
 }
