@@ -88,6 +88,29 @@ func (t *tool) showLink(l api.Link, now time.Time) error {
 	return table.write(t.out)
 }
 
+// linkTroubles are the paths that do not work, each as one of its ends tells it.
+// A filer that is gone is reported as such.
+func linkTroubles(filers []api.FilerStatus, now time.Time) []string {
+	var lines []string
+	told := map[[2]string]bool{}
+	for _, f := range filers {
+		for _, l := range f.Peers {
+			i := slices.IndexFunc(filers, func(o api.FilerStatus) bool { return strings.EqualFold(o.Name, l.Filer) })
+			if i < 0 || filers[i].Role == api.RoleUnreachable || told[[2]string{l.Filer, f.Name}] {
+				continue
+			}
+			for _, p := range l.Paths {
+				if p.State != "up" && p.State != "suspect" {
+					lines = append(lines, fmt.Sprintf("%s: path %s to %s is %s%s%s", f.Name, pathText(p), l.Filer, p.State,
+						prefixed(": ", p.Failure), when(p.Since != nil, " (since "+ago(p.Since, now)+")")))
+					told[[2]string{f.Name, l.Filer}] = true
+				}
+			}
+		}
+	}
+	return lines
+}
+
 func times(n uint64, what string) string {
 	if n == 1 {
 		return what + " once"

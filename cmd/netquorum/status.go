@@ -133,6 +133,7 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 			}
 		}
 	}
+	lines = append(lines, linkTroubles(st.Filers, now)...)
 	for _, f := range st.Filers {
 		for _, x := range f.Troubles {
 			since := x.Since
