@@ -29,8 +29,8 @@ func (c *trackedConn) Close() error {
 }
 
 // remember enters an established connection, unless the endpoint has ended or
-// the peer is not allowed (any more: it may have been removed while its
-// handshake ran, after Recheck looked).
+// the peer is not allowed or its authority not trusted (any more: either may have
+// changed while its handshake ran, after Recheck looked).
 func (e *Endpoint) remember(c *trackedConn, peer netquorum.FilerID) error {
 	e.mu.Lock()
 	if e.closed {
@@ -47,7 +47,17 @@ func (e *Endpoint) remember(c *trackedConn, peer netquorum.FilerID) error {
 		c.Close()
 		return &PeerError{Reason: NotAllowed, Filer: peer}
 	}
+	if !e.trusts(c) {
+		c.Close()
+		return &PeerError{Reason: OtherCluster, Filer: peer}
+	}
 	return nil
+}
+
+// trusts reports whether what the peer has shown is trusted now.
+func (e *Endpoint) trusts(c *trackedConn) bool {
+	identity := e.cfg.Identity()
+	return identity == nil || identity.issuedByTrusted(c.shown)
 }
 
 func (e *Endpoint) forget(c *trackedConn) {
@@ -74,9 +84,8 @@ func (e *Endpoint) Recheck() {
 		open[c] = peer
 	}
 	e.mu.Unlock()
-	identity := e.cfg.Identity()
 	for c, peer := range open { // also those that are on their way into a link
-		if !e.allowed(peer) || identity != nil && !identity.issuedByTrusted(c.shown) {
+		if !e.allowed(peer) || !e.trusts(c) {
 			c.Close()
 		}
 	}
