@@ -36,13 +36,19 @@ type modelledStream struct {
 }
 
 // Random operations on the streams of a link whose paths fail at random have the
-// outcome that they have without a network between the ends.
+// outcome that they have without a network between the ends. For longer:
+//
+//	NQ_LONG=1 go test -run Model ./transport/link
 func TestALinkIsLikeItsModel(t *testing.T) {
 	if *modelSeed != 0 {
 		synctest.Test(t, func(t *testing.T) { model(t, *modelSeed) })
 		return
 	}
-	for seed := range uint64(60) {
+	seeds := uint64(15)
+	if os.Getenv("NQ_LONG") != "" {
+		seeds = 300
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) { model(t, seed+1) })
 	}
 }

@@ -26,6 +26,7 @@ func Conform(t *testing.T, k Kind) {
 		{"a connection that says nothing is no carrier", halfOpen},
 		{"heartbeats do not wait for bulk data", heartbeats},
 		{"a cut path costs a moment and no data", cutPath},
+		{"a writer hears of room by another path", cutAcks},
 		{"urgent data does not even wait that moment", cutPathUrgent},
 		{"a path that is back is used again", pathBack},
 		{"paths are cut and healed at random", cycles},

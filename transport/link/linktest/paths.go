@@ -529,4 +529,39 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 		f.more(200)
 		f.end()
 	}
+	for range 20 { // the last words on a stream may be lost as well
+		a, b := p.Streams(t, link.Control)
+		a.CloseWrite()
+		b.CloseWrite()
+		for _, s := range []*link.Stream{a, b} {
+			if _, err := io.ReadAll(s); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A writer that waits for room hears of it by another path when the one that
+// the reader used is cut.
+func cutAcks(t *testing.T, k Kind) {
+	const window = 64 << 10
+	p := NewPair(t, k, 2, func(c *link.Config) { c.Window = window })
+	a, b := p.Streams(t, link.Control)
+	if _, err := a.Write(make([]byte, window)); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "the window to be full and acknowledged", func() bool {
+		return errors.Is(a.TryWrite([]byte("x")), link.ErrFull) && p.A.Status().Carriers[0].Received > 100
+	})
+	p.Paths[0].Cut(memlink.BToA)
+	start := time.Now()
+	if _, err := io.ReadFull(b, make([]byte, window)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Write(make([]byte, window)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > k.bound(150*time.Millisecond, time.Second) {
+		t.Errorf("it took %v to hear of it", took)
+	}
 }

@@ -251,9 +251,8 @@ func ends(t *testing.T, k Kind) {
 }
 
 func large(t *testing.T, k Kind) {
-	size := k.large()
 	p := NewPair(t, k, 2)
-	for _, c := range []link.Class{link.Bulk, link.Control} {
+	for c, size := range map[link.Class]int{link.Bulk: k.large(), link.Control: k.large() / 4} {
 		a, b := p.Streams(t, c)
 		body := make([]byte, size)
 		rand.NewChaCha8([32]byte{byte(c)}).Read(body)
