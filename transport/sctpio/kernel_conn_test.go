@@ -187,7 +187,7 @@ func testDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, manner := range []string{"idle", "busy", "idle", "busy"} {
+	for _, manner := range []string{"idle", "busy", "unread", "idle", "busy"} {
 		victim := exec.Command("/proc/self/exe", "-test.run=^$")
 		victim.Env = append(os.Environ(), victimEnv+"="+l.Addr().String())
 		if err := victim.Start(); err != nil {
@@ -198,8 +198,12 @@ func testDeath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := map[string]<-chan error{"Read": async(func() error { _, err := here.Read(make([]byte, 1)); return err })}
-		if manner == "busy" {
+		read := func() error { _, err := here.Read(make([]byte, 1)); return err }
+		waiting := map[string]<-chan error{}
+		if manner != "unread" {
+			waiting["Read"] = async(read)
+		}
+		if manner != "idle" {
 			var written atomic.Int32
 			waiting["Write"] = async(func() error {
 				for {
@@ -223,7 +227,8 @@ func testDeath(t *testing.T) {
 			t.Errorf("the death of a process, %s, was noticed after %v", manner, took)
 		}
 		victim.Wait()
-		if _, err := here.Read(make([]byte, 1)); errors.Is(err, net.ErrClosed) {
+		// A reader that comes when the writer has had the socket's error.
+		if err := within(t, "a late reader's end", async(read)); errors.Is(err, net.ErrClosed) {
 			t.Errorf("the peer's end looks like ours: %v", err)
 		}
 		if err := here.Close(); err != nil {
