@@ -87,6 +87,7 @@ var figures = []figure{
 	{[]string{"failover"}, measureFailover},
 	{[]string{"kernel", "replan"}, measureKernel},
 	{[]string{"link-down"}, measureLinkDown},
+	{[]string{"messages"}, measureMessages},
 	{[]string{"boot"}, measureBoot},
 	{[]string{"documents"}, measureDocuments},
 	{[]string{"restore"}, measureRestore},
@@ -135,6 +136,7 @@ func build(ctx context.Context, o options) error {
 		{".", []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", o.bin + "/", "./cmd/netquorum"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./netapply"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./monitor"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./messages"}},
 	}
 	if o.peers {
 		jobs = append(jobs, job{"test/bench/etcd", []string{"build", "-o", filepath.Join(o.bin, "etcd-load"), "."}})
