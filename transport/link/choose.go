@@ -74,6 +74,10 @@ type roundTrip struct {
 
 // pong notes a round trip.
 func (r *roundTrip) pong(took time.Duration) {
+	if !r.known {
+		r.sample(took)
+		return
+	}
 	if r.pongs++; r.pongs == 1 || took < r.best {
 		r.best = took
 	}

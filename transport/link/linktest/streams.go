@@ -3,7 +3,6 @@ package linktest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -250,24 +249,6 @@ func ends(t *testing.T, k Kind) {
 	}
 }
 
-func large(t *testing.T, k Kind) {
-	p := NewPair(t, k, 2)
-	for c, size := range map[link.Class]int{link.Bulk: k.large(), link.Control: k.large() / 4} {
-		a, b := p.Streams(t, c)
-		body := make([]byte, size)
-		rand.NewChaCha8([32]byte{byte(c)}).Read(body)
-		done := make(chan error, 1)
-		go func() { done <- link.WriteMessage(a, body, size) }()
-		got, err := link.ReadMessage(b, nil, size)
-		if err := errors.Join(err, <-done); err != nil {
-			t.Fatal(err)
-		}
-		if sha256.Sum256(got) != sha256.Sum256(body) {
-			t.Errorf("%d bytes of class %v arrived damaged", len(got), c)
-		}
-	}
-}
-
 func handlers(t *testing.T, k Kind) {
 	p := NewPair(t, k, 2)
 	a, b := p.Streams(t, link.Control)
@@ -318,65 +299,4 @@ func handlers(t *testing.T, k Kind) {
 	if err := <-end; !errors.Is(err, link.ErrPeerLost) {
 		t.Errorf("the end of the link is %v", err)
 	}
-}
-
-func backPressure(t *testing.T, k Kind) {
-	const window = 256 << 10
-	p := NewPair(t, k, 1, func(c *link.Config) { c.Window, c.BulkWindow, c.MaxBulkWindow = window, window, window })
-	for _, c := range []link.Class{link.Control, link.Bulk, link.Urgent} {
-		stopped, reader := p.Streams(t, c)
-		stopped.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		n, err := stopped.Write(make([]byte, 4*window))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n > window {
-			t.Errorf("%d bytes were taken for a reader that has stopped, %v", n, err)
-		}
-		for _, other := range []link.Class{link.Control, link.Bulk} {
-			s := p.Open(t, Copy, other)
-			s.SetDeadline(time.Now().Add(10 * time.Second))
-			go s.Write(make([]byte, 3*window))
-			if _, err := io.ReadFull(s, make([]byte, 3*window)); err != nil {
-				t.Errorf("another stream of class %v: %v", other, err)
-			}
-		}
-		// Once it reads, it gets all.
-		stopped.SetWriteDeadline(time.Time{})
-		go func() {
-			stopped.Write(make([]byte, 2*window))
-			stopped.CloseWrite()
-		}()
-		if got, err := io.Copy(io.Discard, reader); err != nil || got != int64(n+2*window) {
-			t.Errorf("%d bytes of %d, %v", got, n+2*window, err)
-		}
-	}
-}
-
-func manyStreams(t *testing.T, k Kind) {
-	p := NewPair(t, k, 2)
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for i := range 50 {
-				s, err := p.A.Open(t.Context(), Echo, link.Class(i%3))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				what := fmt.Sprint("stream ", i)
-				io.WriteString(s, what)
-				got := make([]byte, len(what))
-				if _, err := io.ReadFull(s, got); err != nil || string(got) != what {
-					t.Errorf("%q, %v", got, err)
-				}
-				if i%10 == 9 {
-					s.Abort(nil)
-				} else {
-					s.Close()
-				}
-			}
-		})
-	}
-	all.Wait()
-	Eventually(t, "both ends to have forgotten all streams", func() bool {
-		return p.A.Status().Streams == 0 && p.B.Status().Streams == 0
-	})
 }
