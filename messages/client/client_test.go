@@ -23,6 +23,7 @@ import (
 type daemon struct {
 	t        *testing.T
 	messages *apitest.Messages
+	backend  api.MessagesBackend
 	socket   string
 	stop     func()
 }
@@ -35,6 +36,7 @@ func newDaemon(t *testing.T) *daemon {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	d := &daemon{t: t, messages: new(apitest.Messages), socket: filepath.Join(dir, "s"), stop: func() {}}
+	d.backend = d.messages
 	t.Cleanup(func() { d.stop() })
 	return d
 }
@@ -45,7 +47,7 @@ func (d *daemon) start() *daemon {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	s := api.NewServer(api.Options{Backend: new(apitest.Backend), Messages: d.messages, Log: slog.New(slog.DiscardHandler)})
+	s := api.NewServer(api.Options{Backend: new(apitest.Backend), Messages: d.backend, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()
