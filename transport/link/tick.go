@@ -102,7 +102,7 @@ func (l *Link) doubt(c *Carrier, now time.Time, soon func(time.Time)) bool {
 	}
 	// A caller of Write that is caught in a carrier is worth more than the carrier,
 	// if there is another.
-	if c.busy && c.inline && now.Sub(c.began) >= limit && l.other(c) {
+	if c.busy && c.inline && now.Sub(c.began) >= 2*limit && l.other(c) {
 		c.fail(errStuck)
 		return false
 	}
