@@ -324,7 +324,7 @@ func TestAPeerThatDoesNotReadHoldsUpItsCallers(t *testing.T) {
 	conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	n := 0
 	for ; err == nil && n < 200_000; n++ {
-		_, err = conn.Write(appendFrame(nil, kindRequest, uint32(n), one.append))
+		_, err = conn.Write(frameOf(nil, kindRequest, uint32(n), one.whole))
 	}
 	if err == nil || answered.Load() > maxCalls+100 {
 		t.Errorf("%d requests were taken and %d answered for a peer that does not read", n, answered.Load())
@@ -341,17 +341,17 @@ func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
 		"text":                          []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"a frame without a call":        {0, 0, 0, 1, 1},
 		"a huge frame":                  {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 1},
-		"an answer":                     appendFrame(nil, kindAnswer, 1, Answer{Status: 200}.append),
-		"an unknown kind":               appendFrame(nil, 9, 1, nil),
-		"a request without words":       appendFrame(nil, kindRequest, 1, nil),
-		"a request with a bad path":     appendFrame(nil, kindRequest, 1, request("%%").append),
-		"a call that is in use":         append(appendFrame(nil, kindRequest, 1, request("/wait").append), appendFrame(nil, kindRequest, 1, good.append)...),
-		"a program that is not offered": appendFrame(nil, kindRequest, 1, unknown.append),
-		"a version that is not offered": appendFrame(nil, kindRequest, 1, newer.append),
-		"a hello":                       appendFrame(nil, kindHello, 0, hello{}.append),
-		"a frame that is cut off":       appendFrame(nil, kindRequest, 1, good.append)[:20],
+		"an answer":                     frameOf(nil, kindAnswer, 1, Answer{Status: 200}.whole),
+		"an unknown kind":               frameOf(nil, 9, 1, nil),
+		"a request without words":       frameOf(nil, kindRequest, 1, nil),
+		"a request with a bad path":     frameOf(nil, kindRequest, 1, request("%%").whole),
+		"a call that is in use":         append(frameOf(nil, kindRequest, 1, request("/wait").whole), frameOf(nil, kindRequest, 1, good.whole)...),
+		"a program that is not offered": frameOf(nil, kindRequest, 1, unknown.whole),
+		"a version that is not offered": frameOf(nil, kindRequest, 1, newer.whole),
+		"a hello":                       frameOf(nil, kindHello, 0, hello{}.append),
+		"a frame that is cut off":       frameOf(nil, kindRequest, 1, good.whole)[:20],
 		"a large frame that is cut":     append([]byte{0, 0x10, 0, 0, 1, 0, 0, 0, 1}, make([]byte, 100)...),
-		"a word longer than a frame":    appendFrame(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
+		"a word longer than a frame":    frameOf(nil, kindRequest, 1, func(b []byte) []byte { return append(b, 0xff, 0xff, 'x') }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := p

@@ -53,7 +53,8 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if err := l.out.add(func(b []byte) []byte { return appendFrame(b, kindRequest, call, s.append) }); err != nil {
+	var room [headRoom]byte
+	if err := l.out.add(kindRequest, call, s.append(room[:0]), q.Body); err != nil {
 		l.forget(call)
 		l.end(err)
 		return Answer{}, err
@@ -67,7 +68,7 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	}
 	l.forget(call)
 	// Best effort: the caller leaves whether or not the other side hears of it.
-	if _, err := l.out.post(func(b []byte) []byte { return appendFrame(b, kindCancel, call, nil) }); err != nil {
+	if _, err := l.out.post(kindCancel, call, nil, nil); err != nil {
 		l.end(err)
 	}
 	return Answer{}, context.Cause(ctx)

@@ -16,6 +16,20 @@ import (
 	"time"
 )
 
+// frameOf appends a frame whose payload fill appends.
+func frameOf(b []byte, kind byte, call uint32, fill func([]byte) []byte) []byte {
+	var payload []byte
+	if fill != nil {
+		payload = fill(nil)
+	}
+	return appendFrame(b, kind, call, payload, nil)
+}
+
+// whole is a request as a payload, its body included.
+func (q sent) whole(b []byte) []byte { return append(q.append(b), q.Body...) }
+
+func (a Answer) whole(b []byte) []byte { return append(a.append(b), a.Body...) }
+
 // A pushed connection gives data by a callback in its reader's goroutine, as the
 // streams of links do, and fails the test when the callback waits.
 type pushed struct {
@@ -152,9 +166,9 @@ func TestTooManyRequestsAtOnceAreTurnedAway(t *testing.T) {
 
 // The assembler must find the same frames however their bytes are cut.
 func FuzzAssembler(f *testing.F) {
-	some := appendFrame(nil, kindRequest, 1, sent{Request{Method: "POST", Target: "/x", Body: []byte("body")}, 0, 1}.append)
-	some = appendFrame(some, kindCancel, 2, nil)
-	some = appendFrame(some, kindAnswer, 3, Answer{Status: 200, Body: make([]byte, 100)}.append)
+	some := frameOf(nil, kindRequest, 1, sent{Request{Method: "POST", Target: "/x", Body: []byte("body")}, 0, 1}.whole)
+	some = frameOf(some, kindCancel, 2, nil)
+	some = frameOf(some, kindAnswer, 3, Answer{Status: 200, Body: make([]byte, 100)}.whole)
 	f.Add(some, uint8(1))
 	f.Add(some, uint8(7))
 	f.Add([]byte{0, 0xff, 0xff, 0xff, 1, 0, 0, 0, 1}, uint8(3))
@@ -165,7 +179,7 @@ func FuzzAssembler(f *testing.F) {
 				n := min(step, len(p))
 				part := bytes.Clone(p[:n])
 				failed = a.feed(part, func(f frame) error {
-					out = appendFrame(out, f.kind, f.call, func(b []byte) []byte { return append(b, f.payload...) })
+					out = appendFrame(out, f.kind, f.call, f.payload, nil)
 					return nil
 				})
 				for i := range part {
@@ -191,9 +205,9 @@ func FuzzAssembler(f *testing.F) {
 
 func FuzzServer(f *testing.F) {
 	one := sent{Request{Method: "POST", Target: "/x?y=z", ContentType: "a", Accept: "b", Timeout: time.Second, Trace: 9, Body: []byte("body")}, 0, 1}
-	f.Add(appendFrame(nil, kindRequest, 1, one.append))
-	f.Add(appendFrame(appendFrame(nil, kindRequest, 1, one.append), kindRequest, 1, one.append))
-	f.Add(appendFrame(nil, kindCancel, 1, nil))
+	f.Add(frameOf(nil, kindRequest, 1, one.whole))
+	f.Add(frameOf(frameOf(nil, kindRequest, 1, one.whole), kindRequest, 1, one.whole))
+	f.Add(frameOf(nil, kindCancel, 1, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs) // ends with the connection
@@ -204,9 +218,9 @@ func FuzzServer(f *testing.F) {
 
 // A client must stand anything that a server says.
 func FuzzClient(f *testing.F) {
-	greeting := appendFrame(nil, kindHello, 0, hello{100, []offer{{"", Versions{1, 1}}}}.append)
-	f.Add(appendFrame(bytes.Clone(greeting), kindAnswer, 1, Answer{Status: 200, ContentType: "text", Body: []byte("body")}.append))
-	f.Add(appendFrame(bytes.Clone(greeting), kindRefused, 1, func(b []byte) []byte { return appendWord(b, "no") }))
+	greeting := frameOf(nil, kindHello, 0, hello{100, []offer{{"", Versions{1, 1}}}}.append)
+	f.Add(frameOf(bytes.Clone(greeting), kindAnswer, 1, Answer{Status: 200, ContentType: "text", Body: []byte("body")}.whole))
+	f.Add(frameOf(bytes.Clone(greeting), kindRefused, 1, func(b []byte) []byte { return appendWord(b, "no") }))
 	f.Add(append(bytes.Clone(greeting), greeting...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &Client{Dial: func(context.Context) (net.Conn, error) {
@@ -224,15 +238,15 @@ func FuzzClient(f *testing.F) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	f.Add(Answer{Status: 200, Trace: 3, ContentType: "text", Body: []byte("body")}.append(nil))
-	f.Add(sent{Request{Method: "GET", Target: "/", Timeout: 1}, 1, 2}.append(nil))
+	f.Add(Answer{Status: 200, Trace: 3, ContentType: "text", Body: []byte("body")}.whole(nil))
+	f.Add(sent{Request{Method: "GET", Target: "/", Timeout: 1}, 1, 2}.whole(nil))
 	f.Add(hello{7, []offer{{"x", Versions{1, 2}}}}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if a, err := parseAnswer(b); err == nil && !bytes.Equal(a.append(nil), b) {
-			t.Errorf("the answer %x became %x", b, a.append(nil))
+		if a, err := parseAnswer(b); err == nil && !bytes.Equal(a.whole(nil), b) {
+			t.Errorf("the answer %x became %x", b, a.whole(nil))
 		}
-		if q, err := parseRequest(b); err == nil && !bytes.Equal(q.append(nil), b) {
-			t.Errorf("the request %x became %x", b, q.append(nil))
+		if q, err := parseRequest(b); err == nil && !bytes.Equal(q.whole(nil), b) {
+			t.Errorf("the request %x became %x", b, q.whole(nil))
 		}
 		if h, err := parseHello(b); err == nil && !bytes.HasPrefix(b, h.append(nil)) {
 			t.Errorf("the hello %x became %x", b, h.append(nil))

@@ -39,17 +39,17 @@ type frame struct {
 	payload []byte
 }
 
-// appendFrame appends the header of a frame and what fill appends after it.
-func appendFrame(b []byte, kind byte, call uint32, fill func([]byte) []byte) []byte {
-	start := len(b)
-	b = append(b, 0, 0, 0, 0, kind)
+// appendFrame appends a frame whose payload is in two parts.
+func appendFrame(b []byte, kind byte, call uint32, head, body []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(frameHeader-4+len(head)+len(body)))
+	b = append(b, kind)
 	b = binary.BigEndian.AppendUint32(b, call)
-	if fill != nil {
-		b = fill(b)
-	}
-	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
-	return b
+	b = append(b, head...)
+	return append(b, body...)
 }
+
+// headRoom is what the head of most frames fits in, so that it stays on the stack.
+const headRoom = 256
 
 // An assembler makes frames of bytes as they arrive.
 type assembler struct {
@@ -207,7 +207,8 @@ type sent struct {
 	version uint16
 }
 
-func (q sent) append(b []byte) []byte {
+// append appends all but the body.
+func (q *sent) append(b []byte) []byte {
 	b = append(b, q.program)
 	b = binary.BigEndian.AppendUint16(b, q.version)
 	b = binary.BigEndian.AppendUint64(b, uint64(q.Trace))
@@ -219,7 +220,7 @@ func (q sent) append(b []byte) []byte {
 	for _, s := range [...]string{q.Method, q.Target, q.ContentType, q.Accept} {
 		b = appendWord(b, s)
 	}
-	return append(b, q.Body...)
+	return b
 }
 
 func parseRequest(b []byte) (q sent, err error) {
@@ -247,11 +248,11 @@ type Answer struct {
 	Body  []byte
 }
 
-func (a Answer) append(b []byte) []byte {
+// append appends all but the body.
+func (a *Answer) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(a.Status))
 	b = binary.BigEndian.AppendUint64(b, uint64(a.Trace))
-	b = appendWord(b, a.ContentType)
-	return append(b, a.Body...)
+	return appendWord(b, a.ContentType)
 }
 
 func parseAnswer(b []byte) (a Answer, err error) {

@@ -39,10 +39,9 @@ func newOutbox(w io.Writer) *outbox {
 	return o
 }
 
-// add sends what fill appends. It returns when that was written or another caller
-// has taken it over; an error is final for the connection.
-
-func (o *outbox) add(fill func([]byte) []byte) error {
+// add sends a frame. It returns when that was written or another caller has taken
+// it over; an error is final for the connection.
+func (o *outbox) add(kind byte, call uint32, head, body []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.pending) > maxPending && o.err == nil {
@@ -51,7 +50,7 @@ func (o *outbox) add(fill func([]byte) []byte) error {
 	if o.err != nil {
 		return o.err
 	}
-	o.pending = fill(o.pending)
+	o.pending = appendFrame(o.pending, kind, call, head, body)
 	if o.writing {
 		return nil
 	}
@@ -84,15 +83,15 @@ func (o *outbox) flush() {
 	o.writing = false
 }
 
-// post sends what fill appends, and never waits: it is for those who read the
-// connection. It reports how much waits to be written.
-func (o *outbox) post(fill func([]byte) []byte) (waiting int, err error) {
+// post sends a frame, and never waits: it is for those who read the connection. It
+// reports how much waits to be written.
+func (o *outbox) post(kind byte, call uint32, head, body []byte) (waiting int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return 0, o.err
 	}
-	o.pending = fill(o.pending)
+	o.pending = appendFrame(o.pending, kind, call, head, body)
 	if o.writing {
 		return len(o.pending), nil
 	}

@@ -105,20 +105,18 @@ func parseHello(b []byte) (h hello, err error) {
 // pick finds the program and the version that a request is sent to.
 func (h hello) pick(peer string, q Request) (sent, error) {
 	want := q.Versions.orFirst()
-	refused := &VersionError{Peer: peer, Program: q.Program, Want: want}
 	for i, p := range h.programs {
 		if p.name != q.Program {
 			continue
 		}
 		version, ok := want.Common(p.versions)
 		if !ok {
-			refused.Have = p.versions
-			break
+			return sent{}, &VersionError{peer, q.Program, want, p.versions}
 		}
 		if len(q.Body) > int(h.maxBody) {
 			return sent{}, fmt.Errorf("%w: a body of %d bytes is too long; %s takes at most %d", ErrNotSent, len(q.Body), peer, h.maxBody)
 		}
 		return sent{q, byte(i), version}, nil
 	}
-	return sent{}, refused
+	return sent{}, &VersionError{Peer: peer, Program: q.Program, Want: want}
 }

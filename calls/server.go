@@ -45,9 +45,9 @@ func (s *Server) Serve(ctx, base context.Context, conn net.Conn, r io.Reader) er
 	defer cancel()
 	v := &serving{
 		server: s, conn: conn, out: newOutbox(conn), base: base, ended: make(chan struct{}), quit: make(chan struct{}),
-		work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{},
+		quick: writer{header: http.Header{}}, work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{},
 	}
-	if _, err := v.out.post(func(b []byte) []byte { return appendFrame(b, kindHello, 0, s.hello().append) }); err != nil {
+	if _, err := v.out.post(kindHello, 0, s.hello().append(nil), nil); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	run := receive(conn, r, s.maxBody(), v.take, v.end)
@@ -104,6 +104,7 @@ type serving struct {
 	quit    chan struct{} // no more work comes
 	workers sync.WaitGroup
 	slots   chan struct{}
+	quick   writer // of what is answered where the connection is read
 
 	mu     sync.Mutex
 	closed bool
@@ -190,9 +191,9 @@ func (v *serving) request(call uint32, q sent) error {
 		return err
 	}
 	if quick {
-		w := &writer{header: http.Header{}}
-		v.handle(w, j)
-		return v.answer(w, j, true)
+		v.quick.reset()
+		v.handle(&v.quick, j)
+		return v.answer(&v.quick, j, true)
 	}
 	return nil
 }
@@ -225,9 +226,7 @@ func (v *serving) begin(j job, cancel context.CancelFunc, quick bool) (ok bool, 
 // refuse turns a request away unread. A peer that goes on asking and does not take
 // the answers is given up.
 func (v *serving) refuse(call uint32, why string) error {
-	waiting, err := v.out.post(func(b []byte) []byte {
-		return appendFrame(b, kindRefused, call, func(b []byte) []byte { return appendWord(b, why) })
-	})
+	waiting, err := v.out.post(kindRefused, call, appendWord(nil, why), nil)
 	if err == nil && waiting > maxPending {
 		err = errors.New("the peer asks and does not take the answers")
 	}
@@ -296,7 +295,10 @@ func Version(ctx context.Context) uint16 {
 }
 
 func newRequest(ctx context.Context, q sent, target *url.URL) *http.Request {
-	header := http.Header{}
+	var header http.Header
+	if q.ContentType != "" || q.Accept != "" {
+		header = http.Header{}
+	}
 	if q.ContentType != "" {
 		header["Content-Type"] = []string{q.ContentType}
 	}
@@ -309,10 +311,18 @@ func newRequest(ctx context.Context, q sent, target *url.URL) *http.Request {
 		Body: http.NoBody, ContentLength: int64(len(q.Body)),
 	}
 	if len(q.Body) > 0 {
-		r.Body = io.NopCloser(bytes.NewReader(q.Body))
+		b := new(body)
+		b.Reset(q.Body)
+		r.Body = b
 	}
 	return r.WithContext(ctx)
 }
+
+// A body is a request's.
+type body struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*body) Close() error { return nil }
 
 // run answers requests until there are no more.
 func (v *serving) run(j job) {
@@ -340,17 +350,18 @@ func (v *serving) answer(w *writer, j job, quick bool) error {
 	cancel()
 	defer func() { <-v.slots }()
 	a := Answer{Status: w.status, Trace: j.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
-	if a.Trace == 0 { // the handler may have made one, where requests enter the cluster
-		a.Trace, _ = trace.Parse(w.header.Get(trace.Header))
+	if made := w.header[trace.Header]; a.Trace == 0 && len(made) > 0 { // where requests enter the cluster
+		a.Trace, _ = trace.Parse(made[0])
 	}
 	if len(a.Body) > v.server.maxBody() {
 		a.Status, a.ContentType, a.Body = http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")
 	}
-	fill := func(b []byte) []byte { return appendFrame(b, kindAnswer, j.call, a.append) }
+	var room [headRoom]byte
+	head := a.append(room[:0])
 	if !quick || v.patient {
-		return v.out.add(fill)
+		return v.out.add(kindAnswer, j.call, head, a.Body)
 	}
-	waiting, err := v.out.post(fill)
+	waiting, err := v.out.post(kindAnswer, j.call, head, a.Body)
 	if err == nil && waiting > 4*maxPending {
 		err = errors.New("the peer asks and does not take the answers")
 	}
