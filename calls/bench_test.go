@@ -186,10 +186,3 @@ func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2]
 }
-
-func BenchmarkOnlyQuick(b *testing.B) {
-	c := overLink(b)
-	for b.Loop() {
-		callOnce(b, c, "/quick")
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func measureKernel(ctx context.Context, o options) ([]row, error) {
 
 // goBenchmark runs one compiled benchmark and returns its metrics by unit.
 func goBenchmark(ctx context.Context, o options, pkg, name string) (map[string]float64, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, pkg+".test"), "-test.run", "^$", "-test.bench", "^"+name+"$")
+	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, path.Base(pkg)+".test"), "-test.run", "^$", "-test.bench", "^"+name+"$")
 	cmd.Stderr = os.Stderr
 	cmd.Dir = pkg
 	out, err := cmd.Output()
@@ -61,7 +62,7 @@ func goBenchmark(ctx context.Context, o options, pkg, name string) (map[string]f
 			}
 		}
 	}
-	if m["ns/op"] == 0 {
+	if len(m) == 0 {
 		return nil, fmt.Errorf("%s measured nothing:\n%s", name, out)
 	}
 	return m, nil

@@ -87,6 +87,7 @@ var figures = []figure{
 	{[]string{"failover"}, measureFailover},
 	{[]string{"kernel", "replan"}, measureKernel},
 	{[]string{"link-down"}, measureLinkDown},
+	{[]string{"transport", "requests"}, measureTransport},
 	{[]string{"messages"}, measureMessages},
 	{[]string{"boot"}, measureBoot},
 	{[]string{"documents"}, measureDocuments},
@@ -136,6 +137,9 @@ func build(ctx context.Context, o options) error {
 		{".", []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", o.bin + "/", "./cmd/netquorum"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./netapply"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./monitor"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./calls"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./transport"}},
+		{".", []string{"test", "-c", "-o", o.bin + "/", "./transport/link"}},
 		{".", []string{"test", "-c", "-o", o.bin + "/", "./messages"}},
 	}
 	if o.peers {
