@@ -67,6 +67,10 @@ func BenchmarkDurable(b *testing.B) {
 	for i := range rates {
 		rates[i] = float64(counts[i]) / took[i].Seconds()
 	}
+	for i, n := range []*Node{db, a} {
+		c := n.Status().Counts
+		b.ReportMetric(float64(c.Operations)/float64(c.Syncs), []string{"bolt-group", "sent-group"}[i])
+	}
 	b.ReportMetric(rates[0], "bolt/s")
 	b.ReportMetric(rates[1], "sent/s")
 	b.ReportMetric(rates[1]/rates[0], "ratio")

@@ -13,6 +13,7 @@ type client struct {
 	incarnation Incarnation
 	next        uint64 // number of the next message
 	position    uint64 // of the next completion
+	reserved    uint64 // numbers below it are reserved on disk
 	pending     int
 	freed       chan struct{} // closed and replaced when there is room again
 
@@ -64,19 +65,20 @@ func (n *Node) loadClient(name string, v []byte) error {
 }
 
 // reserve makes sure inside a transaction that the numbers up to seq and the
-// positions up to position are never given again. It writes for many at once;
-// numbers need not follow each other closely.
-func (c *client) reserve(tx *bbolt.Tx, seq, position uint64) error {
+// positions up to position are never given again, and returns the bound of numbers
+// for which that holds then. It writes for many at once; numbers need not follow
+// each other closely.
+func (c *client) reserve(tx *bbolt.Tx, seq, position uint64) (uint64, error) {
 	const ahead = 1024
 	b := tx.Bucket(bucketClients)
 	r := clientRecord{incarnation: c.incarnation, reserved: 1, position: 1}
 	if v := b.Get([]byte(c.name)); v != nil {
 		var err error
 		if r, err = parseClient(v); err != nil {
-			return err
+			return 0, err
 		}
 		if seq < r.reserved && position < r.position {
-			return nil
+			return r.reserved, nil
 		}
 	}
 	if seq >= r.reserved {
@@ -85,7 +87,7 @@ func (c *client) reserve(tx *bbolt.Tx, seq, position uint64) error {
 	if position >= r.position {
 		r.position = position + ahead
 	}
-	return b.Put([]byte(c.name), r.encode())
+	return r.reserved, b.Put([]byte(c.name), r.encode())
 }
 
 func (n *Node) loadDone(k, v []byte) error {

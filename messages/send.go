@@ -19,14 +19,15 @@ type out struct {
 	line *outStream
 	key  string // of SendOnce, until it is on disk
 
-	durable    bool // on disk
-	moving     bool // another target is being written
-	exposed    bool // at may have it
-	refused    bool // by at
-	sent       bool // over this session
-	put        bool // over any session since the start
-	accepted   bool // on at's disk
-	completing bool // its completion is being written
+	reserves   uint64 // numbers below it, in the transaction that writes the message
+	durable    bool   // on disk
+	moving     bool   // another target is being written
+	exposed    bool   // at may have it
+	refused    bool   // by at
+	sent       bool   // over this session
+	put        bool   // over any session since the start
+	accepted   bool   // on at's disk
+	completing bool   // its completion is being written
 }
 
 // send puts a message into the outbox and returns when it is on disk. wait, when
@@ -75,6 +76,7 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 			n.mu.Lock()
 			if err == nil {
 				o.durable = true
+				c.reserved = max(c.reserved, o.reserves)
 				n.counts.Sent++
 				n.route(o.line)
 			} else {
@@ -170,9 +172,14 @@ func (n *Node) discardBody(o *out) {
 func (n *Node) writeOut(tx *bbolt.Tx, c *client, o *out, inline []byte) error {
 	n.mu.Lock()
 	r := outRecord{env: o.env, at: o.at, file: o.file, inline: inline}
+	reserved := r.env.id.Seq < c.reserved
 	n.mu.Unlock()
-	if err := c.reserve(tx, r.env.id.Seq, 0); err != nil {
-		return err
+	if !reserved {
+		bound, err := c.reserve(tx, r.env.id.Seq, 0)
+		if err != nil {
+			return err
+		}
+		o.reserves = bound
 	}
 	return errors.Join(tx.Bucket(bucketOut).Put(idKey(r.env.id), r.encode()), writeKey(tx, o))
 }
@@ -218,7 +225,7 @@ func (n *Node) complete(o *out, by netquorum.FilerID, v verdict, then func(error
 			position = c.position
 			c.position++
 			n.mu.Unlock()
-			if err := c.reserve(tx, 0, position); err != nil {
+			if _, err := c.reserve(tx, 0, position); err != nil {
 				return err
 			}
 			return tx.Bucket(bucketDone).Put(doneKey(id.Client, position), r.encode())
