@@ -114,6 +114,9 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 	for _, args := range [][]string{
 		{"serve"}, {"init"}, {"join"}, {"token", "create"}, {"token", "list"}, {"token", "revoke"}, {"apply"}, {"diff"}, {"validate"},
 		{"get"}, {"delete"}, {"dump"}, {"restore"}, {"history"}, {"watch"}, {"status"}, {"schema"}, {"version"}, {"completion", "bash"},
+		{"message", "send"}, {"message", "call"}, {"message", "serve"}, {"message", "receive"}, {"message", "complete"}, {"message", "fail"},
+		{"message", "release"}, {"message", "extend"}, {"message", "pending"}, {"message", "result"}, {"message", "completions"},
+		{"message", "acknowledge"}, {"message", "withdraw"}, {"message", "target"}, {"message", "status"},
 	} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), append(args, "--help"), nil, &out, &errs); code != 0 || errs.Len() > 0 {
