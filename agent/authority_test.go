@@ -276,7 +276,10 @@ func TestARevokedFilerIsCutOffAtOnce(t *testing.T) {
 	}
 	eventually(t, "f3 has lost the others", func(ctx context.Context) error {
 		st, err := fs[2].client.Status(ctx)
-		if err == nil && st.Quorum {
+		switch {
+		case err == nil && st.State == api.StateUnconfigured:
+			t.Fatal("f3 was told that it is out of the cluster: somebody has heard it")
+		case err == nil && st.Quorum:
 			err = errors.New("it has a quorum")
 		}
 		return err
