@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -297,6 +298,7 @@ type preambleStream struct {
 
 func (c *preambleStream) Write(b []byte) (int, error) {
 	if !c.changed {
+		b = slices.Clone(b)
 		b[len(raftwire.Preamble)-1], c.changed = c.version, true
 	}
 	return c.Conn.Write(b)

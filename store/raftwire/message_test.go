@@ -1,5 +1,7 @@
 package raftwire
 
+//lint:file-ignore SA1019 Deprecated fields are sent as well: raft still fills them in.
+
 import (
 	"bytes"
 	"encoding/hex"
