@@ -170,9 +170,16 @@ func (h hosts) Epoch(server string) uint64 {
 	return 0
 }
 
+// Member says that a filer is gone only under a lease, which is held with a state
+// no older than the leader's: a filer that has just booted does not know yet who
+// joined while it was away, and messages to those must not be given up.
 func (h hosts) Member(id netquorum.FilerID) bool {
-	config, revision := h.member.newest()
-	return revision == 0 || memberName(config, id) != ""
+	m := h.member
+	s := m.store.State()
+	if _, held := m.lease.Held(m.cfg.Now(), s.Revision()); !held {
+		return true
+	}
+	return memberName(s.Config(), id) != ""
 }
 
 func (h hosts) Changed() <-chan struct{} { return h.member.store.Changed() }

@@ -47,7 +47,7 @@ type Hosts interface {
 	// hosted or not.
 	Epoch(server string) uint64
 	// Member reports whether the filer belongs to the cluster. It must answer
-	// true when it does not know.
+	// true when it does not know for sure: messages to others are given up.
 	Member(id netquorum.FilerID) bool
 	// Changed returns a channel that is closed when any of the answers may have
 	// changed.
