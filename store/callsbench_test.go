@@ -17,7 +17,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{256, 16 << 10, 256 << 10} {
 		req := &raft.AppendEntriesRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("filer-1"), Addr: []byte("filer-1")},
-			Term: 3, PrevLogEntry: 70000, PrevLogTerm: 3, LeaderCommitIndex: 69999,
+			Term:      3, PrevLogEntry: 70000, PrevLogTerm: 3, LeaderCommitIndex: 69999,
 			Entries: []*raft.Log{{Index: 70001, Term: 3, Data: make([]byte, size), AppendedAt: time.Now()}},
 		}
 		run := func(b *testing.B, from, to raft.Transport) {
