@@ -70,11 +70,13 @@ func (h *handshake) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 // shows its certificate, so that a removed filer cannot resume an old session.
 func (h *handshake) mutual(identity *Identity) *tls.Config {
 	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{*identity.leaf},
-		NextProtos:             []string{string(h.service)},
-		ClientAuth:             tls.RequestClientCert, // VerifyConnection requires and verifies it
-		SessionTicketsDisabled: true,
+		MinVersion: tls.VersionTLS13,
+		// A link's frames are made for full records, not for 1.4 KB ones after each pause.
+		DynamicRecordSizingDisabled: true,
+		Certificates:                []tls.Certificate{*identity.leaf},
+		NextProtos:                  []string{string(h.service)},
+		ClientAuth:                  tls.RequestClientCert, // VerifyConnection requires and verifies it
+		SessionTicketsDisabled:      true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			p, err := identity.verify(cs, x509.ExtKeyUsageClientAuth, h.endpoint.cfg.Now())
 			if err == nil && !h.endpoint.allowed(p.id) {
@@ -110,9 +112,10 @@ func (h *handshake) why(err error) Reason {
 // dialConfig is the client's side: the peer must be exactly the filer called.
 func (e *Endpoint) dialConfig(identity *Identity, want netquorum.FilerID, protos []string) *tls.Config {
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{*identity.leaf},
-		NextProtos:   protos,
+		MinVersion:                  tls.VersionTLS13,
+		DynamicRecordSizingDisabled: true,
+		Certificates:                []tls.Certificate{*identity.leaf},
+		NextProtos:                  protos,
 		// Filers have ids, not host names; VerifyConnection verifies the chain.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {

@@ -92,8 +92,9 @@ func (e *Endpoint) DialStranger(ctx context.Context, address string, s Service) 
 		return nil, err
 	}
 	conn := tls.Client(raw, &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		NextProtos: []string{string(s)},
+		MinVersion:                  tls.VersionTLS13,
+		DynamicRecordSizingDisabled: true,
+		NextProtos:                  []string{string(s)},
 		// What the called shows is made by itself. The proof takes its place.
 		InsecureSkipVerify: true,
 	})
