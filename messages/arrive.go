@@ -195,6 +195,9 @@ func (s *inSession) put(e envelope, inline []byte) error {
 	}
 	if q.blocked != 0 && e.id.Seq <= q.blocked {
 		q.blocked = 0
+		// What came after it has been turned away since, perhaps when there was room
+		// again and nobody was to be told any more.
+		s.note(func(b []byte) []byte { return appendReady(b, e.to.Service) })
 	}
 	r.state, r.at, r.file, r.place = x.state, x.at, x.file, x.place
 	n.remember(x)
