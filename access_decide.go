@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// ClusterPort is the TCP port on which filers talk to each other. No policy can
+// ClusterPort is the port, of TCP and of SCTP, on which filers talk to each other. No policy can
 // close it on a filer's mgmt addresses: a cluster must not cut itself apart.
 const ClusterPort = 7480
 
@@ -178,7 +178,7 @@ func (c Config) Decide(filer string, hosts func(Key) bool, p Packet) Decision {
 	switch {
 	case p.Protocol == "icmp":
 		return open("reachability is never cut")
-	case owner.Kind == KindFiler && p.Protocol == "tcp" && p.Port == ClusterPort && p.Alias.Stem() == "mgmt":
+	case owner.Kind == KindFiler && (p.Protocol == "tcp" || p.Protocol == "sctp") && p.Port == ClusterPort && p.Alias.Stem() == "mgmt":
 		return open("filers always reach each other")
 	}
 	own, guarded := c.Guard(Key{KindFiler, filer})

@@ -243,8 +243,10 @@ func TestNoPolicyClosesTheClusterPort(t *testing.T) {
 	c := change(t, acceptance(t), parse(t, layered))
 	nobody := func(Key) bool { return false }
 	p := Packet{From: netip.MustParseAddr("10.1.1.2"), To: netip.MustParseAddr("10.1.1.8"), Protocol: "tcp", Port: ClusterPort}
-	if d := c.Decide("Filer4", nobody, p); d.Verdict != Allow {
-		t.Errorf("the cluster's port is closed: %+v", d)
+	for _, p.Protocol = range []string{"sctp", "tcp"} {
+		if d := c.Decide("Filer4", nobody, p); d.Verdict != Allow {
+			t.Errorf("the cluster's port of %s is closed: %+v", p.Protocol, d)
+		}
 	}
 	p.Port = 22
 	if d := c.Decide("Filer4", nobody, p); d.Verdict != Deny {

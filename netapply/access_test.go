@@ -23,7 +23,7 @@ func filtered(r *netapply.Ruleset, p netquorum.Packet) netquorum.Verdict {
 	if p.Protocol == "icmp" {
 		return netquorum.Allow
 	}
-	if p.Protocol == "tcp" && p.Port == netquorum.ClusterPort && slices.Contains(r.Peers, p.To) {
+	if (p.Protocol == "tcp" || p.Protocol == "sctp") && p.Port == netquorum.ClusterPort && slices.Contains(r.Peers, p.To) {
 		return netquorum.Allow
 	}
 	for _, g := range r.Addresses {
@@ -232,9 +232,11 @@ func TestRequiresNftablesOnlyForPolicies(t *testing.T) {
 // What must never happen, 4: filers reach each other under any policy.
 func TestPeersAreInEveryRuleset(t *testing.T) {
 	rules := wantOf(t, guardedConfig(t)).Access
-	p := netquorum.Packet{From: netip.MustParseAddr("10.1.1.3"), To: netip.MustParseAddr("10.1.1.2"), Protocol: "tcp", Port: netquorum.ClusterPort}
-	if !slices.Contains(rules.Peers, p.To) || filtered(rules, p) != netquorum.Allow {
-		t.Errorf("the cluster's port is closed:\n%s", strings.Join(netapply.SetAccess{New: rules}.Lines(), "\n"))
+	for _, protocol := range []string{"tcp", "sctp"} {
+		p := netquorum.Packet{From: netip.MustParseAddr("10.1.1.3"), To: netip.MustParseAddr("10.1.1.2"), Protocol: protocol, Port: netquorum.ClusterPort}
+		if !slices.Contains(rules.Peers, p.To) || filtered(rules, p) != netquorum.Allow {
+			t.Errorf("the cluster's port of %s is closed:\n%s", protocol, strings.Join(netapply.SetAccess{New: rules}.Lines(), "\n"))
+		}
 	}
 }
 

@@ -55,8 +55,10 @@ func accessBase() []baseRule {
 			&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4,
 				Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED), Xor: make([]byte, 4)},
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: make([]byte, 4)}, verdict(accept)}},
-		{"ip daddr @peers4 tcp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, clusterPort()...)...)},
-		{"ip6 daddr @peers6 tcp dport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, clusterPort()...)...)},
+		{"ip daddr @peers4 tcp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, clusterPort(unix.IPPROTO_TCP)...)...)},
+		{"ip6 daddr @peers6 tcp dport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, clusterPort(unix.IPPROTO_TCP)...)...)},
+		{"ip daddr @peers4 sctp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, clusterPort(unix.IPPROTO_SCTP)...)...)},
+		{"ip6 daddr @peers6 sctp dport 7480 accept", toAddress(true, append([]expr.Any{lookup("peers6")}, clusterPort(unix.IPPROTO_SCTP)...)...)},
 		// Links by SCTP, at the end that was called and at the one that called:
 		// tracking knows an association by one of its paths only.
 		{"ip daddr @peers4 sctp dport 7480 accept", toAddress(false, append([]expr.Any{lookup("peers4")}, associations(toPort)...)...)},
@@ -136,8 +138,8 @@ func portIs(low, high uint16, then ...expr.Any) []expr.Any {
 	return append([]expr.Any{load, &expr.Range{Op: expr.CmpOpEq, Register: register, FromData: from, ToData: to}}, then...)
 }
 
-func clusterPort() []expr.Any {
-	return protocolIs(unix.IPPROTO_TCP, portIs(netquorum.ClusterPort, netquorum.ClusterPort, verdict(accept))...)
+func clusterPort(protocol uint8) []expr.Any {
+	return protocolIs(protocol, portIs(netquorum.ClusterPort, netquorum.ClusterPort, verdict(accept))...)
 }
 
 // Where the ports are in the headers of TCP, UDP and SCTP.

@@ -49,7 +49,7 @@ func (s SetAccess) Denials(a netip.Addr) []Denial {
 func denials(before, after judge) []Denial {
 	var out []Denial
 	for _, t := range samples(append(before.lines(), after.lines()...)) {
-		if after.peer && t.protocol == tcp && t.port == netquorum.ClusterPort {
+		if after.peer && (t.protocol == tcp || t.protocol == sctp) && t.port == netquorum.ClusterPort {
 			continue
 		}
 		for _, from := range t.from {
@@ -64,7 +64,7 @@ func denials(before, after judge) []Denial {
 	return out
 }
 
-const tcp = 6
+const tcp, sctp = 6, 132
 
 // A court is a ruleset, ready to be asked about many addresses.
 type court struct {
@@ -202,11 +202,13 @@ func samples(lines []Line) []sample {
 		}
 	}
 	// The cluster's port is decided about before the lines.
-	ports[tcp] = append(ports[tcp], netquorum.ClusterPort, netquorum.ClusterPort+1)
+	for _, protocol := range []uint8{tcp, sctp} {
+		ports[protocol] = append(ports[protocol], netquorum.ClusterPort, netquorum.ClusterPort+1)
+	}
 	slices.SortFunc(from, netip.Addr.Compare)
 	from = slices.Compact(from)
 	var out []sample
-	for _, protocol := range []uint8{tcp, 17, 132, other} {
+	for _, protocol := range []uint8{tcp, 17, sctp, other} {
 		list := ports[protocol]
 		slices.SortFunc(list, cmp.Compare[uint16])
 		for _, p := range slices.Compact(list) {
