@@ -105,7 +105,7 @@ func newAgent(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	applier := &netapply.Applier{Kernel: cfg.Kernel, Announcer: netapply.NewAnnouncer(cfg.Log), Log: cfg.Log}
 	a.follower = newFollower(applier, cfg.Now, cfg.Log)
-	a.follower.goal, a.follower.traced = a.provisionalGoal, a.tracePass
+	a.follower.goal, a.follower.under, a.follower.traced = a.provisionalGoal, a.underTrace, a.tracePass
 	a.traffic = newTraffic(cfg, a.follower)
 	a.monitor = newMonitor(cfg)
 	a.follower.follows = a.followed

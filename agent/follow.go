@@ -42,8 +42,10 @@ type follower struct {
 	now   func() time.Time
 	log   *slog.Logger
 	// follows is told of each goal after the pass for it, traced of what it came
-	// to and of the revision that was followed before.
+	// to and of the revision that was followed before. under gives a pass the
+	// trace that it is made for.
 	follows func(goal)
+	under   func(ctx context.Context, g goal, before netquorum.Revision) context.Context
 	traced  func(g goal, before netquorum.Revision, began time.Time, r netapply.Report, err error)
 	// period is how often the whole kernel is compared without any reason,
 	// which catches what an event was lost for. retry is the first wait after a
@@ -76,6 +78,7 @@ func newFollower(apply *netapply.Applier, now func() time.Time, log *slog.Logger
 		period: 30 * time.Second, retry: 500 * time.Millisecond,
 		wake: make(chan struct{}, 1), passed: make(chan struct{}),
 		goal: func() (goal, bool) { return goal{}, false }, follows: func(goal) {},
+		under:  func(ctx context.Context, _ goal, _ netquorum.Revision) context.Context { return ctx },
 		traced: func(goal, netquorum.Revision, time.Time, netapply.Report, error) {},
 	}
 }
@@ -141,12 +144,13 @@ func (f *follower) Follow(get func() (goal, bool)) {
 
 // pass makes the kernel match one goal and reports whether all of it worked.
 func (f *follower) pass(ctx context.Context, g goal) bool {
-	began := f.now()
+	began, before := f.now(), f.settledAt()
+	ctx = f.under(ctx, g, before)
 	report, err := f.follow(ctx, g)
 	if ctx.Err() != nil {
 		return false
 	}
-	f.traced(g, f.settledAt(), began, report, err)
+	f.traced(g, before, began, report, err)
 	f.follows(g)
 	var hosting []string
 	for h := range g.config.Hosted() {
@@ -156,7 +160,7 @@ func (f *follower) pass(ctx context.Context, g goal) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.logPass(g, report, err)
+	f.logPass(ctx, g, report, err)
 	f.last, f.err, f.hosting, f.ahead = report, err, hosting, g.ahead
 	f.failing = f.since(f.failing)
 	if err == nil {
@@ -176,16 +180,16 @@ func (f *follower) settledAt() netquorum.Revision {
 	return f.settled
 }
 
-func (f *follower) logPass(g goal, r netapply.Report, err error) {
+func (f *follower) logPass(ctx context.Context, g goal, r netapply.Report, err error) {
 	switch {
 	case err != nil:
-		f.log.Error("the kernel could not be made to match the configuration", "revision", g.revision, "error", err)
+		f.log.ErrorContext(ctx, "the kernel could not be made to match the configuration", "revision", g.revision, "error", err)
 	case len(r.Failures) > 0:
 		for _, e := range r.Failures {
-			f.log.Warn("a part of the configuration is not in the kernel", "revision", g.revision, "error", e)
+			f.log.WarnContext(ctx, "a part of the configuration is not in the kernel", "revision", g.revision, "error", e)
 		}
 	case len(r.Steps) > 0:
-		f.log.Info("kernel changed to match the configuration", "revision", g.revision, "steps", len(r.Steps), "took", r.Duration)
+		f.log.InfoContext(ctx, "kernel changed to match the configuration", "revision", g.revision, "steps", len(r.Steps), "took", r.Duration)
 	}
 }
 

@@ -56,6 +56,22 @@ func (m *member) traceSettled(s *fsm.State, before netquorum.Revision) {
 	})
 }
 
+// underTrace gives a pass over the kernel the trace of the newest change that it is
+// the first to follow: its log lines are that one's.
+func (a *Agent) underTrace(ctx context.Context, g goal, before netquorum.Revision) context.Context {
+	m, no := a.running()
+	if no != nil {
+		return ctx
+	}
+	var newest trace.ID
+	changesSince(m.store.State(), before, func(id trace.ID, c fsm.Change) {
+		if c.Revision <= g.revision {
+			newest = id
+		}
+	})
+	return trace.With(ctx, newest)
+}
+
 // tracePass notes what a pass came to, for each revision that it was the first to
 // follow.
 func (a *Agent) tracePass(g goal, before netquorum.Revision, began time.Time, r netapply.Report, err error) {

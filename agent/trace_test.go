@@ -46,7 +46,7 @@ func TestATraceShowsWhatAllFilersDid(t *testing.T) {
 	leader, follower := byRole(t, fs)
 	ctx := t.Context()
 	id := trace.New()
-	docs := parse(t, "kind: VirtualServer\nname: second\nspec: {group: main, addresses: [{alias: data0, instance: 0, prefix: 10.2.2.2/24}]}")
+	docs := parse(t, "kind: VirtualServer\nname: web\nspec: {group: main, addresses: [{alias: data0, instance: 0, prefix: 10.2.2.1/24}, {alias: data0, instance: 1, prefix: 10.2.2.2/24}]}")
 	r, err := follower.client.Apply(trace.With(ctx, id), api.ApplyRequest{Puts: []api.Put{{Document: docs[0]}}, Wait: api.WaitApplied})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +75,10 @@ func TestATraceShowsWhatAllFilersDid(t *testing.T) {
 	})
 	if len(got.Missing) != 0 || len(got.Changes) != 1 || got.Changes[0].Revision != r.Revision {
 		t.Errorf("missing %v, changes %v", got.Missing, got.Changes)
+	}
+	// The host's kernel was changed, which its log says under the trace.
+	if missing := missingFrom(got, host.name+": kernel changed to match"); len(missing) > 0 {
+		t.Errorf("no line of the log in %s", shown(got))
 	}
 	if first := got.Entries[0]; first.Filer != follower.name || !strings.HasPrefix(first.What, "API:") {
 		t.Errorf("it does not begin where it began: %s", shown(got))
