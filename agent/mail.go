@@ -111,6 +111,7 @@ func (b mail) Send(ctx context.Context, client string, o api.OutgoingMessage) (a
 	if err != nil {
 		return api.SentMessage{}, mailError(err)
 	}
+	m.cfg.traces.Note(o.Trace, func() string { return fmt.Sprintf("message: %s of %s sent to %s", id, client, o.To) })
 	return api.SentMessage{ID: id.String(), Incarnation: id.Incarnation.String(), Repeated: repeated}, nil
 }
 
@@ -255,7 +256,9 @@ func (b mail) Receive(ctx context.Context, service string) (api.Delivery, error)
 	if err != nil {
 		return nil, mailError(err)
 	}
-	return delivery{d, m}, nil
+	out := delivery{d, m}
+	out.note("given to a program")
+	return out, nil
 }
 
 // A delivery is a message in the hands of another process.
@@ -275,15 +278,32 @@ func (d delivery) Message() api.IncomingMessage {
 
 func (d delivery) Open() (io.ReadCloser, error) { return d.held.Message.Body.Open() }
 
+// note remembers under the message's trace what becomes of it here.
+func (d delivery) note(what string) {
+	m := d.held.Message
+	d.member.cfg.traces.Note(trace.ID(m.Trace), func() string { return fmt.Sprintf("message: %s for %s %s", m.ID, m.To.Service, what) })
+}
+
 func (d delivery) Complete(ctx context.Context, answer []byte) error {
-	return mailError(d.held.Ack(ctx, answer))
+	err := mailError(d.held.Ack(ctx, answer))
+	if err == nil {
+		d.note("completed")
+	}
+	return err
 }
 
 func (d delivery) Fail(ctx context.Context, reason string) error {
-	return mailError(d.held.Fail(ctx, reason))
+	err := mailError(d.held.Fail(ctx, reason))
+	if err == nil {
+		d.note("failed")
+	}
+	return err
 }
 
-func (d delivery) Release() { d.held.Release() }
+func (d delivery) Release() {
+	d.held.Release()
+	d.note("given back")
+}
 
 // MessageStatus implements api.MessagesBackend.
 func (b mail) MessageStatus(context.Context) (api.MessageStatus, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,6 +83,24 @@ func TestProcessesOfThreeFilersExchangeMessages(t *testing.T) {
 		if _, err := c.Send(ctx, client.Message{To: api.MessageTarget{Service: "where", Filer: "f9"}}); !errors.Is(err, api.ErrNotFound) {
 			t.Errorf("to a filer that does not exist: %v", err)
 		}
+	}
+	followed, err := fs[2].client.Trace(ctx, 0xc0ffee)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]map[string]bool{}
+	for _, e := range followed.Entries {
+		for _, what := range []string{"sent to where@filer:", "for where given to a program", "for where completed"} {
+			if strings.Contains(e.What, what) {
+				if seen[what] == nil {
+					seen[what] = map[string]bool{}
+				}
+				seen[what][e.Filer] = true
+			}
+		}
+	}
+	if len(seen) != 3 || len(seen["sent to where@filer:"]) != 3 || len(seen["for where completed"]) != 3 {
+		t.Errorf("the trace has %v of messages, want each on three filers: %+v", seen, followed)
 	}
 	st, err := fs[0].client.MessageStatus(ctx)
 	if err != nil || len(st.Clients) == 0 || st.Clients[0].Client != "mxa" || len(st.Peers) < 2 {
