@@ -82,7 +82,7 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 	}
 	flows := []*flow{startFlow(t, p, link.Control, false), startFlow(t, p, link.Urgent, true), startFlow(t, p, link.Bulk, false)}
 	var all sync.WaitGroup
-	size := k.large() / 16
+	size := k.large() / 32
 	for i := range 6 {
 		all.Go(func() {
 			s := p.Open(t, Copy, link.Class(i%3))
@@ -98,10 +98,10 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 	}
 	all.Wait()
 	for _, f := range flows {
-		f.more(200)
+		f.more(uint64(k.rounds(200)))
 		f.end()
 	}
-	for range 20 { // the last words on a stream may be lost as well
+	for range k.rounds(20) { // the last words on a stream may be lost as well
 		a, b := p.Streams(t, link.Control)
 		a.CloseWrite()
 		b.CloseWrite()
