@@ -2,6 +2,8 @@ package transport_test
 
 import (
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -167,4 +169,45 @@ func openFiles(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+// Associations whose callers prove nothing push out only each other, as TCP
+// connections do.
+func TestKernelHalfOpenAssociations(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	if err := sctpio.Supported(); err != nil {
+		t.Skipf("%v; run with -exec test/vm/vm-exec", err)
+	}
+	const flood, room = 200, 32
+	twoCables(t)
+	_, near, far, _ := newFilersOnCables(t, func(cfg *transport.Config) {
+		cfg.SCTP, cfg.MaxHalfOpen, cfg.HandshakeTimeout = true, room, time.Minute
+	})
+	out := newPost(t, near, far, "test-out/1", 5*time.Millisecond)
+	transporttest.Eventually(t, "the link to be carried by SCTP", func() bool { return near.Links()[0].Kind == "sctp" && near.Stats().Open == 2 })
+	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	var silent []net.Conn
+	for range flood {
+		c, err := sctpio.Dial(within(t, 10*time.Second), sctpio.Addr(0, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.1.0.1")),
+			sctpio.Addr(7480, netip.MustParseAddr("10.1.0.1")), sctpio.Control())
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, c)
+	}
+	transporttest.Eventually(t, "all but 32 to be pushed out", func() bool {
+		s := near.Stats()
+		return s.HalfOpen == room && s.Refused[transport.Crowded] == flood-room
+	})
+	for _, c := range silent {
+		c.Close()
+	}
+	transporttest.Eventually(t, "nothing to be left", func() bool {
+		return near.Stats().HalfOpen == 0 && runtime.NumGoroutine() <= goroutines && openFiles(t) <= descriptors
+	})
+	if near.Links()[0].Kind != "sctp" || out.longest() > 2*time.Second {
+		t.Errorf("the link: %+v", near.Links()[0])
+	}
 }
