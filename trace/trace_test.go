@@ -47,8 +47,8 @@ func TestIDsComeFromTheGivenSource(t *testing.T) {
 	if _, err := Read(source); err == nil {
 		t.Error("an id came from nowhere")
 	}
-	if New() == New() {
-		t.Error("two new ids are the same")
+	if one, other := New(), New(); one == other || one == 0 {
+		t.Errorf("new ids are %v and %v", one, other)
 	}
 }
 
