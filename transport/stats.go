@@ -35,9 +35,9 @@ type Stats struct {
 	Established uint64            // those whose peer proved who it is
 	Refused     map[Reason]uint64 // those that were turned away
 
-	Dials         uint64 // calls of Dial
-	DialsFailed   uint64 // those that reached the filer at none of its endpoints
-	Attempts      uint64 // connections tried for them
+	Dials         uint64 // calls of Open
+	DialsFailed   uint64 // those that came to nothing
+	Attempts      uint64 // connections tried, for links
 	WrongFilers   uint64 // attempts at which somebody else answered
 	Requests      uint64 // requests of other filers served
 	JoinsAdmitted uint64
