@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,12 +46,33 @@ type victim struct {
 	filer  *transporttest.Filer
 	honest net.Conn
 	good   tls.Certificate // with which mallory is a member
+	dial   func() net.Conn // one more carrier of the kind that is attacked
 	leak   func()
+	rest   time.Duration // after which no more carriers of the honest link come
+	// late says that connections are seen late, or never if they end at once, and
+	// that the honest link may get a new carrier at any time: on a slow machine.
+	late bool
 }
 
+// newVictim makes a victim that is attacked by TCP.
 func newVictim(t *testing.T) *victim {
+	v := newVictimWith(t, func(*transport.Config) {})
+	v.rest = 50 * time.Millisecond
+	v.dial = func() net.Conn {
+		t.Helper()
+		raw, err := net.Dial("tcp", v.filer.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
+		return raw
+	}
+	return v
+}
+
+func newVictimWith(t *testing.T, set func(*transport.Config)) *victim {
 	t.Helper()
-	c := transporttest.New(t, 2, func(cfg *transport.Config) { cfg.HandshakeTimeout = time.Second })
+	c := transporttest.New(t, 2, func(cfg *transport.Config) { cfg.HandshakeTimeout = time.Second }, set)
 	serveEcho(t, c.Filers[1])
 	conn, err := c.Filers[0].Open(within(t, 20*time.Second), c.Filers[1].ID, echo, link.Control)
 	if err != nil {
@@ -71,20 +93,29 @@ func newVictim(t *testing.T) *victim {
 	return v
 }
 
-func (v *victim) dial() net.Conn {
-	v.t.Helper()
-	raw, err := net.Dial("tcp", v.filer.Addr().String())
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
-	return raw
-}
-
 func (v *victim) refused() (n uint64) {
 	for _, k := range v.filer.Stats().Refused {
 		n += k
 	}
+	return n
+}
+
+// linked reports whether mallory has got a link.
+func (v *victim) linked() bool {
+	return slices.ContainsFunc(v.filer.Links(), func(l transport.LinkStatus) bool { return l.Filer == "mallory" && l.Up })
+}
+
+// settled waits until the honest filer has all its carriers, and returns how many
+// connections have been established.
+func (v *victim) settled() (n uint64) {
+	v.t.Helper()
+	since := time.Now()
+	transporttest.Eventually(v.t, "the honest link to have its carriers", func() bool {
+		if now := v.filer.Stats().Established; now != n {
+			n, since = now, time.Now()
+		}
+		return time.Since(since) > v.rest
+	})
 	return n
 }
 
@@ -103,10 +134,12 @@ func (v *victim) record() []byte {
 
 // What a member said in a handshake opens nothing when it is said again: the keys
 // of each handshake are new.
-func TestAReplayedHandshakeIsRefused(t *testing.T) {
-	v := newVictim(t)
+func TestAReplayedHandshakeIsRefused(t *testing.T) { newVictim(t).replayed(t) }
+
+func (v *victim) replayed(t *testing.T) {
+	established := v.settled()
 	said := v.record()
-	transporttest.Eventually(t, "the recorded one is through", func() bool { return v.filer.Stats().Established == 2 })
+	transporttest.Eventually(t, "the recorded one is through", func() bool { return v.filer.Stats().Established == established+1 })
 	before := v.refused()
 	for range 20 {
 		raw := v.dial()
@@ -118,7 +151,7 @@ func TestAReplayedHandshakeIsRefused(t *testing.T) {
 	}
 	transporttest.Eventually(t, "all to be refused", func() bool { return v.refused() == before+20 })
 	s := v.filer.Stats()
-	if s.Established != 2 || s.Refused[transport.BrokenTLS] != 20 {
+	if !v.late && s.Established != established+1 || s.Refused[transport.BrokenTLS] != 20 || v.linked() {
 		t.Errorf("%d established, refused: %v", s.Established, s.Refused)
 	}
 	v.leak()
@@ -126,9 +159,11 @@ func TestAReplayedHandshakeIsRefused(t *testing.T) {
 
 // A handshake that ends anywhere leaves nothing behind, whether the caller hangs
 // up or falls silent.
-func TestATruncatedHandshakeLeavesNothing(t *testing.T) {
-	v := newVictim(t)
+func TestATruncatedHandshakeLeavesNothing(t *testing.T) { newVictim(t).truncated(t) }
+
+func (v *victim) truncated(t *testing.T) {
 	said := v.record()
+	established := v.settled()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var silent []net.Conn
 	before := v.refused()
@@ -144,12 +179,14 @@ func TestATruncatedHandshakeLeavesNothing(t *testing.T) {
 			silent = append(silent, raw)
 		}
 	}
-	transporttest.Eventually(t, "all to be refused", func() bool { return v.refused() == before+n })
+	transporttest.Eventually(t, "all to be refused", func() bool {
+		return v.refused() == before+n || v.late && v.refused() >= before+n/2 && v.filer.Stats().HalfOpen == 0
+	})
 	for _, raw := range silent {
 		raw.Close()
 	}
 	s := v.filer.Stats()
-	if s.Refused[transport.TimedOut] == 0 || s.Refused[transport.HungUp] == 0 || s.Established != 2 {
+	if s.Refused[transport.TimedOut] == 0 || s.Refused[transport.HungUp] == 0 || !v.late && s.Established != established || v.linked() {
 		t.Errorf("%d established, refused: %v", s.Established, s.Refused)
 	}
 	v.leak()
@@ -157,7 +194,9 @@ func TestATruncatedHandshakeLeavesNothing(t *testing.T) {
 
 // A member that has gone mad says what no version says. Its connection ends, and
 // nothing else does.
-func TestMalformedFramesOfAMemberEndItsConnectionOnly(t *testing.T) {
+func TestMalformedFramesOfAMemberEndItsConnectionOnly(t *testing.T) { newVictim(t).malformed(t) }
+
+func (v *victim) malformed(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	noise := make([]byte, 4096)
 	for i := range noise {
@@ -177,7 +216,6 @@ func TestMalformedFramesOfAMemberEndItsConnectionOnly(t *testing.T) {
 		"a hello that ends within":           frame(1, 40, 0, 1),
 		"nothing at all, for a whole second": nil,
 	}
-	v := newVictim(t)
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
 			raw := v.dial()
@@ -204,9 +242,11 @@ func TestMalformedFramesOfAMemberEndItsConnectionOnly(t *testing.T) {
 
 // Random changes to a good beginning: whatever a stranger or a member says, the
 // filer stays up and forgets it.
-func TestRandomNoiseOnThePortLeavesNothing(t *testing.T) {
-	v := newVictim(t)
+func TestRandomNoiseOnThePortLeavesNothing(t *testing.T) { newVictim(t).noisy(t) }
+
+func (v *victim) noisy(t *testing.T) {
 	said := v.record()
+	established := v.settled()
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var silent []net.Conn
 	for i := range 200 {
@@ -227,7 +267,7 @@ func TestRandomNoiseOnThePortLeavesNothing(t *testing.T) {
 		raw.Close()
 	}
 	v.leak()
-	if s := v.filer.Stats(); s.Established != 2 {
+	if s := v.filer.Stats(); s.Established != established || v.linked() {
 		t.Errorf("%d established: %s", s.Established, fmt.Sprint(s.Refused))
 	}
 }
