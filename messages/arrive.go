@@ -55,7 +55,8 @@ type inStream struct {
 	inTx      int       // that many, in transactions that are not over
 	halted    bool      // one of those failed: those after it do not run
 	listed    bool      // in its service's list
-	blocked   uint64    // this number found no room; later ones must come after it
+	blocked   []uint64  // numbers that were turned away; others must not pass them
+	epoch     uint64    // in which they were
 	postponed bool      // by the handler, or because it is not known who hosts the server
 	until     time.Time // when to look again
 	since     time.Time // since when it is not known who hosts the server
@@ -99,7 +100,7 @@ func remove(list []*in, x *in) []*in {
 
 // tidy forgets a stream that holds nothing.
 func (n *Node) tidy(q *inStream) {
-	if len(q.waiting)+len(q.refused) == 0 && q.blocked == 0 && !q.running && n.queues[q.key] == q {
+	if len(q.waiting)+len(q.refused) == 0 && len(q.blocked) == 0 && !q.running && n.queues[q.key] == q {
 		delete(n.queues, q.key)
 	}
 }
@@ -173,15 +174,18 @@ func (s *inSession) put(e envelope, inline []byte) error {
 		return nil
 	}
 	q := n.queueOf(&e)
+	if e.epoch > q.epoch { // the stream comes anew: what was turned away went elsewhere
+		q.blocked, q.epoch = nil, e.epoch
+	}
 	x := &in{env: e, state: inPending, at: n.cfg.Clock.Now(), writing: true}
 	r := inRecord{env: e, inline: inline}
 	switch {
 	case len(q.refused) > 0 && q.refused[0].env.id.Seq < e.id.Seq || n.standing(&e) == elsewhere:
 		x.state, x.place = inRefused, n.placeOf(e.to.Server)
 		n.counts.Refused++
-	case q.blocked != 0 && e.id.Seq > q.blocked || !n.roomFor(q, &e):
-		if q.blocked == 0 || e.id.Seq < q.blocked {
-			q.blocked = e.id.Seq
+	case len(q.blocked) > 0 && e.id.Seq > q.blocked[0] || !n.roomFor(q, &e):
+		if i, there := slices.BinarySearch(q.blocked, e.id.Seq); !there {
+			q.blocked = slices.Insert(q.blocked, i, e.id.Seq)
 		}
 		s.note(func(b []byte) []byte { return appendNote(b, frameBusy, e.id, e.attempt) })
 		n.room[e.priority].Release(cost)
@@ -193,8 +197,8 @@ func (s *inSession) put(e envelope, inline []byte) error {
 		x.state, x.file = inPartial, n.spool.newName()
 		n.spool.in.Add(e.size)
 	}
-	if q.blocked != 0 && e.id.Seq <= q.blocked {
-		q.blocked = 0
+	if len(q.blocked) > 0 && e.id.Seq == q.blocked[0] {
+		q.blocked = q.blocked[1:]
 		// What came after it has been turned away since, perhaps when there was room
 		// again and nobody was to be told any more.
 		s.note(func(b []byte) []byte { return appendReady(b, e.to.Service) })
@@ -315,10 +319,30 @@ func (n *Node) settle(id ID, attempt uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	x := n.ins[id]
+	if x == nil {
+		n.unblock(id)
+	}
 	if x == nil || x.writing || !x.ended() || x.state == inRefused && x.env.attempt != attempt {
 		return
 	}
 	n.erase(x)
+}
+
+// unblock lets pass what waits for a message that was turned away and will not
+// come again.
+func (n *Node) unblock(id ID) {
+	for key, q := range n.queues {
+		if key.filer != id.Filer || key.client != id.Client || key.incarnation != id.Incarnation {
+			continue
+		}
+		if i, there := slices.BinarySearch(q.blocked, id.Seq); there {
+			q.blocked = slices.Delete(q.blocked, i, i+1)
+			if s := n.sessions[id.Filer]; s != nil {
+				s.note(func(b []byte) []byte { return appendReady(b, key.to.Service) })
+			}
+			n.tidy(q)
+		}
+	}
 }
 
 // erase deletes an ended message from the file and the books.

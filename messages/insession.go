@@ -138,8 +138,8 @@ func (n *Node) serveControl(ctx context.Context, conn net.Conn, r *bufio.Reader,
 		delete(n.sessions, from)
 	}
 	for key, q := range n.queues {
-		if key.filer == from && q.blocked != 0 {
-			q.blocked = 0 // the sender puts everything again, in order
+		if key.filer == from && len(q.blocked) > 0 {
+			q.blocked = nil // the sender puts everything again, in order
 			n.tidy(q)
 		}
 	}

@@ -256,7 +256,51 @@ func TestAFullInboxHoldsUpItsOwnServiceOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v\n%+v\n%+v", b.Status(), a.Status(), box.Pending(3))
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			for k, s := range a.lines {
+				t.Logf("line %+v: next %d of %d, held %d parked %v draining %v queued %p session %p", k, s.next, len(s.outs), s.held, s.parked, s.draining, s.queued, a.peers["b"].session)
+			}
+		}
+	})
 	await(t, "all are handled once they are served", func() bool { return a.Status().Pending == 0 })
+}
+
+// TestWhatIsWithdrawnHoldsUpNothing: neither what was turned away for a lack of
+// room and will not come again.
+func TestWhatIsWithdrawnHoldsUpNothing(t *testing.T) {
+	w := newWorld(t)
+	w.tune = func(c *Config) { c.Limits.MaxInbox = 1 }
+	a, b := w.start("a"), w.start("b")
+	box := box(t, a, "client")
+	var ids []ID
+	for range 4 {
+		id, err := box.Send(soon(t), Message{To: Target{Service: "work", Filer: "b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	await(t, "the first is accepted and the others were turned away", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, q := range b.queues {
+			return len(b.ins) == 1 && len(q.blocked) > 0
+		}
+		return false
+	})
+	if err := box.Withdraw(soon(t), ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	var handled []ID
+	mustServe(t, b, "work", func(_ context.Context, m *Message) ([]byte, error) { handled = append(handled, m.ID); return nil, nil })
+	await(t, "all are completed", func() bool { return a.Status().Pending == 0 })
+	if want := []ID{ids[0], ids[2], ids[3]}; !slices.Equal(handled, want) {
+		t.Errorf("%v were handled, want %v", handled, want)
+	}
 }
 
 // TestBulkDoesNotDelayControl: while bodies of 16 MiB flow and their handlers

@@ -112,9 +112,16 @@ func TestWhatFoundNoRoomComesBeforeWhatFollowsIt(t *testing.T) {
 	}
 	b.mu.Unlock()
 	setWaiting(0)
-	put(3)
-	if n := len(b.ins); n != 2 {
-		t.Errorf("%d messages were taken, want 2", n)
+	put(4)
+	if n := len(b.ins); n != 1 {
+		t.Errorf("%d messages were taken, want the one that found no room alone: another one is to come before the last", n)
+	}
+	for seq := uint64(3); seq <= 4; seq++ {
+		put(seq)
+		setWaiting(0)
+	}
+	if n := len(b.ins); n != 3 {
+		t.Errorf("%d messages were taken, want 3", n)
 	}
 }
 

@@ -257,6 +257,9 @@ func (n *Node) completed(o *out, c *client, by netquorum.FilerID) {
 	n.leave(o)
 	c.release()
 	n.route(o.line)
+	if by == "" { // whoever turned it away must not wait for it
+		by = o.at
+	}
 	if p := n.peers[by]; p != nil {
 		p.settle(o.env.id, o.env.priority, o.env.attempt)
 	}
