@@ -37,6 +37,7 @@ type Link struct {
 	ackTimer *time.Timer
 	ackArmed bool
 	answered time.Time // when the peer last proved to be there
+	due      time.Time // when keepTime is to look next
 	changed  bool
 
 	switches, resent, duplicates uint64

@@ -18,7 +18,9 @@ func (l *Link) keepTime() {
 		}
 		l.mu.Lock()
 		now := time.Now()
+		l.excuse(now)
 		next := l.tick(now)
+		l.due = next
 		changed := l.changed
 		l.changed = false
 		l.mu.Unlock()
@@ -83,6 +85,23 @@ func (l *Link) tick(now time.Time) time.Time {
 	}
 	l.choose(now)
 	return next
+}
+
+// excuse does not count the time for which this process itself stood still, or
+// was kept from looking: what the carriers owe may be here, unread.
+func (l *Link) excuse(now time.Time) {
+	late := now.Sub(l.due)
+	if l.due.IsZero() || late < l.cfg.Ping/2 {
+		return
+	}
+	for _, c := range l.carriers {
+		if !c.owes.IsZero() && c.owes.Before(l.due) {
+			c.owes = c.owes.Add(late)
+		}
+		if c.began.Before(l.due) {
+			c.began = c.began.Add(late)
+		}
+	}
 }
 
 // doubt looks at what a carrier owes. It reports whether the carrier has just
