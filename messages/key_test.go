@@ -110,8 +110,8 @@ func TestKeysAreForgottenByAgeButNotOfPendingMessages(t *testing.T) {
 func TestManyKeysAreBounded(t *testing.T) {
 	w := newWorld(t)
 	n := w.start("a")
-	c := n.client("mxa")
 	n.mu.Lock()
+	c := n.client("mxa")
 	for i := range 3 * keptKeys {
 		k := &keyed{key: fmt.Sprint(i), id: ID{Seq: uint64(i + 1)}, at: time.Now()}
 		c.keys[k.key], c.named = k, append(c.named, k)
