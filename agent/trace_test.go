@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +43,8 @@ func shown(t api.Trace) string {
 // log to every kernel; with one filer away, what the others did is shown, and that
 // the one is missing.
 func TestATraceShowsWhatAllFilersDid(t *testing.T) {
-	fs := form(t)
+	// What is logged is remembered as far as the log goes: this one has every line.
+	fs := formOf(t, func(f *testFiler) { f.cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
 	host := hostOf(t, fs)
 	leader, follower := byRole(t, fs)
 	ctx := t.Context()
