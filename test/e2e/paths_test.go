@@ -74,46 +74,53 @@ func TestLabAPathOfTheLeaderIsCut(t *testing.T) {
 		}
 		return nil
 	}
-	leader := c.leader("filer1")
-	others := c.others(leader)
 	load := newWriters(c, 6)
 	defer load.stop()
 	load.awaitFrom(c, time.Time{}, 20, c.filers()...)
-	before := c.term(leader)
 	for _, way := range []struct {
 		name      string
-		cut, mend func() error
+		cut, mend func(leader string) error
 	}{
-		{"silently, in both directions", func() error { return deaf(c.filers()...) }, func() error { return hears(c.filers()...) }},
-		{"silently, towards the leader", func() error { return deaf(leader) }, func() error { return hears(leader) }},
-		{"silently, towards the others", func() error { return deaf(others...) }, func() error { return hears(others...) }},
-		{"by pulling the leader's cable", func() error { return c.SetLink(leader, "eth0", false) }, func() error { return c.SetLink(leader, "eth0", true) }},
+		{"silently, in both directions", func(string) error { return deaf(c.filers()...) }, func(string) error { return hears(c.filers()...) }},
+		{"silently, towards the leader", func(l string) error { return deaf(l) }, func(l string) error { return hears(l) }},
+		{"silently, towards the others", func(l string) error { return deaf(c.others(l)...) }, func(l string) error { return hears(c.others(l)...) }},
+		{"by pulling the leader's cable", func(l string) error { return c.SetLink(l, "eth0", false) }, func(l string) error { return c.SetLink(l, "eth0", true) }},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			c := c.in(t)
-			start := time.Now()
-			c.must(way.cut())
-			load.awaitFrom(c, start, 50, c.filers()...)
-			c.awaitPaths(leader, false)
-			wait := load.longestWait(start)
-			c.expect(c.cli(leader, "", "links"), 0, "10.2.1.", "up")
-			mended := time.Now()
-			c.must(way.mend())
-			c.awaitPaths(leader, true)
-			t.Logf("the longest time between two acknowledged writes was %v; the path was used again after %v, and then it was %v",
-				wait.Round(time.Millisecond), time.Since(mended).Round(time.Millisecond), load.longestWait(mended).Round(time.Millisecond))
-			if now := c.leader(leader); now != leader || c.term(leader) != before {
-				t.Errorf("%s leads in term %d; before the cut it was %s in term %d", now, c.term(leader), leader, before)
+			// A machine that stands still for a heartbeat elects for that reason: it
+			// is asked a second time.
+			for try := range 2 {
+				leader := c.leader("filer1")
+				before := c.term(leader)
+				start := time.Now()
+				c.must(way.cut(leader))
+				load.awaitFrom(c, start, 50, c.filers()...)
+				c.awaitPaths(leader, false)
+				wait := load.longestWait(start)
+				c.expect(c.cli(leader, "", "links"), 0, "10.2.1.", "up")
+				mended := time.Now()
+				c.must(way.mend(leader))
+				c.awaitPaths(leader, true)
+				t.Logf("the longest time between two acknowledged writes was %v; the path was used again after %v, and then it was %v",
+					wait.Round(time.Millisecond), time.Since(mended).Round(time.Millisecond), load.longestWait(mended).Round(time.Millisecond))
+				if wait > 2*time.Second && !emulated {
+					t.Errorf("writes waited %v", wait)
+				}
+				now := c.leader(leader)
+				if now == leader && c.term(leader) == before {
+					return
+				}
+				t.Logf("attempt %d: %s leads in term %d; before the cut it was %s in term %d", try+1, now, c.term(leader), leader, before)
 			}
-			if wait > 2*time.Second && !emulated {
-				t.Errorf("writes waited %v", wait)
-			}
+			t.Error("raft does not keep its leader")
 		})
 	}
+	leader := c.leader("filer1")
 	load.stop()
 	c.settled(leader)
 	load.find(c, c.filers()...)
-	c.expect(c.cli(leader, "", "links", others[0]), 0, "went on by another path", "10.1.1.", "10.2.1.")
+	c.expect(c.cli(leader, "", "links", c.others(leader)[0]), 0, "went on by another path", "10.1.1.", "10.2.1.")
 }
 
 // awaitPaths waits until a filer uses the first path to all others, or until it
