@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,8 +53,7 @@ func (m *member) openMessages() {
 	}
 }
 
-// runMessages moves messages until the context ends. A disk that failed ends the
-// daemon: only a new process may believe what the file says.
+// runMessages moves messages until the context ends.
 func (m *member) runMessages(ctx context.Context) error {
 	if m.messages.node == nil {
 		<-ctx.Done()
@@ -66,9 +66,22 @@ func (m *member) runMessages(ctx context.Context) error {
 		defer close(noticed)
 		m.noticeFilers(ctx)
 	}()
-	err := m.messages.node.Run(ctx)
+	err := outlive(ctx, m.log, m.messages.node.Run)
 	stop()
 	<-noticed
+	return err
+}
+
+// outlive runs messages. When their disk fails, or is full, the filer goes on without
+// them: addresses must not fall silent for it. Only a new process may believe what
+// the file says.
+func outlive(ctx context.Context, log *slog.Logger, run func(context.Context) error) error {
+	err := run(ctx)
+	if errors.Is(err, messages.ErrDisk) && ctx.Err() == nil {
+		log.Error("this filer neither sends nor receives messages until its daemon is restarted", "error", err)
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return err
 }
 
