@@ -294,7 +294,7 @@ func TestALargeStateIsNoDearerToChange(t *testing.T) {
 		for i := range documents {
 			docs = append(docs, record(fmt.Sprint("r", i), "0"))
 		}
-		s, refusal := FromDocuments(NewState(), docs, "test", 1)
+		s, refusal := FromDocuments(NewState(), docs, Origin{Actor: "test", Time: 1})
 		if refusal != nil {
 			t.Fatal(refusal)
 		}

@@ -16,7 +16,7 @@ func filled(b *testing.B, n, size int) *State {
 	for i := range n {
 		docs = append(docs, sized(fmt.Sprintf("record-%05d", i), size))
 	}
-	s, refusal := FromDocuments(NewState(), docs, "bench", 1)
+	s, refusal := FromDocuments(NewState(), docs, Origin{Actor: "bench", Time: 1})
 	if refusal != nil {
 		b.Fatal(refusal)
 	}
@@ -98,7 +98,7 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	b.SetBytes(32 << 20)
 	for b.Loop() {
-		if _, refusal := FromDocuments(s, docs, "bench", 1); refusal != nil {
+		if _, refusal := FromDocuments(s, docs, Origin{Actor: "bench", Time: 1}); refusal != nil {
 			b.Fatal(refusal)
 		}
 	}

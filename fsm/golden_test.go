@@ -88,7 +88,7 @@ func TestSnapshotFormat(t *testing.T) {
 	s := accept(t, NewState(), everything()[0])
 	s = accept(t, s, puts(record("note", "2"), record("other", "1")), deletes(key(netquorum.KindRecord, "other")))
 	s, _ = apply(t, s, deletes(key(netquorum.KindRecord, "none")).withID("refused"))
-	s, refusal := FromDocuments(s, []netquorum.Document{cluster(50), group(), filer("filer1"), server("web"), record("note", "3")}, "ada", 5)
+	s, refusal := FromDocuments(s, []netquorum.Document{cluster(50), group(), filer("filer1"), server("web"), record("note", "3")}, Origin{Actor: "ada", Time: 5})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}

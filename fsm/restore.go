@@ -10,15 +10,19 @@ import (
 // the history keeps the documents of a restore.
 const maxRestoreBodies = 1 << 20
 
+// An Origin says where a restore comes from, for the history.
+type Origin struct {
+	Actor string
+	Trace uint64
+	Time  int64 // in milliseconds since 1970
+}
+
 // FromDocuments returns the state after the documents have replaced every
 // document that users write, at one stroke and as the next revision. They are as
-// EncodeTransaction leaves them. Documents
-// that the cluster writes stay: members, tokens, and the placements of servers
-// that still exist. So do the history and the results on record. time is in
-// milliseconds since 1970.
-//
-// Unlike Apply it happens on one filer, whose state then replaces everyone's.
-func FromDocuments(prev *State, docs []netquorum.Document, actor string, time int64) (*State, *Refusal) {
+// EncodeTransaction leaves them. Documents that the cluster writes stay: members,
+// tokens, and the placements of servers that still exist. So do the history and the
+// results on record.
+func FromDocuments(prev *State, docs []netquorum.Document, from Origin) (*State, *Refusal) {
 	if doc, r, ok := prev.config.Rollout(); ok && r.Open() {
 		return nil, refuse(RefusedRollout, "%s is open (%s); confirm, resume or revert it before a restore", doc.Name, r.Phase)
 	}
@@ -41,7 +45,7 @@ func FromDocuments(prev *State, docs []netquorum.Document, actor string, time in
 	if len(problems) > 0 {
 		return nil, refuseFor(RefusedInvalid, problems)
 	}
-	change := &Change{Revision: revision, Time: time, Actor: actor, Restore: true}
+	change := &Change{Revision: revision, Time: from.Time, Actor: from.Actor, Trace: from.Trace, Restore: true}
 	change.fillFrom(prev.config, config)
 	p, err := newPast(change)
 	if err != nil {

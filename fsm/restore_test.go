@@ -17,7 +17,7 @@ func TestRestoreReplacesWhatUsersWrite(t *testing.T) {
 	prev := s.Hash()
 
 	docs := []netquorum.Document{cluster(0), group(), filer("filer1"), filer("filer2"), server("mail"), record("fresh", "1")}
-	next, refusal := FromDocuments(s, docs, "ada", 99)
+	next, refusal := FromDocuments(s, docs, Origin{"ada", 7, 99})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -47,7 +47,7 @@ func TestRestoreReplacesWhatUsersWrite(t *testing.T) {
 	for c := range next.History(0, 0) {
 		last = c
 	}
-	if !last.Restore || last.Abridged || last.Actor != "ada" || last.Time != 99 || next.Oldest() != 1 {
+	if !last.Restore || last.Abridged || last.Actor != "ada" || last.Trace != 7 || last.Time != 99 || next.Oldest() != 1 {
 		t.Errorf("the history ends with %+v", last)
 	}
 	said := ""
@@ -74,7 +74,7 @@ func TestALargeRestoreIsAbridgedInTheHistory(t *testing.T) {
 	for i := range 30_000 { // so that also the list of keys is a large item of a snapshot
 		docs = append(docs, sized(fmt.Sprintf("r%d", i), 64))
 	}
-	s, refusal := FromDocuments(small(t), docs, "ada", 1)
+	s, refusal := FromDocuments(small(t), docs, Origin{Actor: "ada", Time: 1})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -113,7 +113,7 @@ func TestRestoresAreRefused(t *testing.T) {
 		{"with a record that is not JSON", []netquorum.Document{cluster(0), record("a", "{")}, RefusedInvalid, "Record/a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			next, refusal := FromDocuments(small(t), c.docs, "ada", 1)
+			next, refusal := FromDocuments(small(t), c.docs, Origin{Actor: "ada", Time: 1})
 			if refusal == nil || next != nil {
 				t.Fatal("accepted")
 			}

@@ -70,7 +70,7 @@ func TestWhatARolloutForbids(t *testing.T) {
 			t.Errorf("%s: %q (%v), want %q", name, code, r.Refusal, c.want)
 		}
 	}
-	if _, refusal := FromDocuments(open, []netquorum.Document{cluster(50)}, "ada", 5); refusal == nil || refusal.Code != RefusedRollout {
+	if _, refusal := FromDocuments(open, []netquorum.Document{cluster(50)}, Origin{Actor: "ada", Time: 5}); refusal == nil || refusal.Code != RefusedRollout {
 		t.Errorf("a restore while a rollout is open: %v", refusal)
 	}
 

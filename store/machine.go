@@ -123,7 +123,7 @@ func applyRestore(s *fsm.State, index uint64, t *fsm.Transaction) (*fsm.State, [
 	if r, known := s.Result(t.ID); known {
 		return s, []fsm.Result{r}, nil
 	}
-	restored, refusal := fsm.FromDocuments(s, documents(t), t.Actor, t.Time)
+	restored, refusal := fsm.FromDocuments(s, documents(t), fsm.Origin{Actor: t.Actor, Trace: t.Trace, Time: t.Time})
 	if refusal != nil {
 		return s, []fsm.Result{{Revision: s.Revision(), Refusal: refusal}}, nil
 	}

@@ -266,7 +266,7 @@ func (b *Backend) Restore(_ context.Context, r api.RestoreRequest) (api.RestoreR
 	for i, p := range t.Puts {
 		docs[i] = p.Document
 	}
-	next, refusal := fsm.FromDocuments(b.state, docs, r.Actor, b.now().UnixMilli())
+	next, refusal := fsm.FromDocuments(b.state, docs, fsm.Origin{Actor: r.Actor, Time: b.now().UnixMilli()})
 	if refusal != nil {
 		return api.RestoreResult{}, refused(refusal)
 	}
