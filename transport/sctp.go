@@ -165,6 +165,9 @@ func dialSCTP(ctx context.Context, p path) (net.Conn, error) {
 	o := sctpio.Control()
 	if p.bulk {
 		o = sctpio.Bulk()
+		// The first address is preferred: with another one than control has, a path
+		// that is cut leaves one of the two undisturbed.
+		slices.Reverse(ips)
 	}
 	c, err := sctpio.Dial(ctx, sctpio.Addr(0, split(p.from, netip.ParseAddr)...), sctpio.Addr(to[0].Port(), ips...), o)
 	if err != nil {
