@@ -101,7 +101,9 @@ func share(east, west *cluster, use bool) string {
 
 // direct lets east call west without a relay.
 func direct(east, west *cluster) {
-	east.knows(func() { east.partners["west"] = partner.Known{Name: "west", Endpoints: []string{west.endpoint.Addr().String()}} })
+	east.knows(func() {
+		east.partners["west"] = partner.Known{Name: "west", Endpoints: []string{west.endpoint.Addr().String()}}
+	})
 	west.knows(func() { west.partners["east"] = partner.Known{Name: "east"} })
 	share(east, west, true)
 }
