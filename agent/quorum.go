@@ -16,12 +16,13 @@ type quorum struct {
 	now      func() time.Time
 
 	mu     sync.Mutex
+	seen   time.Time       // when somebody led, as far as known
 	lost   context.Context // ends when nobody has led for as long as patience
 	cancel context.CancelFunc
 }
 
 func newQuorum(leads func() bool, heartbeat time.Duration, now func() time.Time) *quorum {
-	q := &quorum{leads: leads, interval: heartbeat, patience: 15 * heartbeat, now: now}
+	q := &quorum{leads: leads, interval: heartbeat, patience: 15 * heartbeat, now: now, seen: now()}
 	q.lost, q.cancel = context.WithCancel(context.Background())
 	return q
 }
@@ -30,30 +31,35 @@ func newQuorum(leads func() bool, heartbeat time.Duration, now func() time.Time)
 func (q *quorum) Run(ctx context.Context) error {
 	ticker := time.NewTicker(q.interval)
 	defer ticker.Stop()
-	since := q.now()
 	for {
 		select {
 		case <-ctx.Done():
+			q.mu.Lock()
+			defer q.mu.Unlock()
 			q.cancel()
 			return ctx.Err()
 		case <-ticker.C:
+			q.look()
 		}
-		if q.leads() {
-			since = q.now()
-		}
-		q.update(q.now().Sub(since) < q.patience)
 	}
 }
 
-func (q *quorum) update(there bool) {
+// look finds out whether there is a quorum, and returns the context that ends
+// when there is none.
+func (q *quorum) look() context.Context {
+	leads, now := q.leads(), q.now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if leads {
+		q.seen = now
+	}
 	switch {
-	case !there:
+	case now.Sub(q.seen) >= q.patience:
 		q.cancel()
 	case q.lost.Err() != nil:
 		q.lost, q.cancel = context.WithCancel(context.Background())
 	}
+	return q.lost
 }
 
 // While returns a context that ends with the given one, or when there has been
@@ -62,6 +68,9 @@ func (q *quorum) While(ctx context.Context) (context.Context, func()) {
 	q.mu.Lock()
 	lost := q.lost
 	q.mu.Unlock()
+	if lost.Err() != nil { // it may be back, and Run looks now and then only
+		lost = q.look()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(lost, cancel)
 	return ctx, func() { stop(); cancel() }
