@@ -16,8 +16,12 @@ const pathLinks = "/links"
 
 // link is how patient links are: a path that is silent for about half a heartbeat
 // is not used, so that raft, which gives a leader one to three, sees nothing of it.
+// Acknowledgements may wait for raft's next heartbeat: nothing depends on them.
 func (c Config) link() link.Config {
-	return link.Config{Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10, GiveUp: 25 * c.Heartbeat, Patience: 75 * c.Heartbeat}
+	return link.Config{
+		Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10, AckDelay: c.Heartbeat / 10,
+		GiveUp: 25 * c.Heartbeat, Patience: 75 * c.Heartbeat,
+	}
 }
 
 // spareEndpoints are the addresses of a filer that are not its mgmt aliases'.
