@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +11,8 @@ import (
 // the next look, a heartbeat later.
 func TestAQuorumThatIsBackIsNoticedByTheFirstRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		leads := false
-		q := newQuorum(func() bool { return leads }, 200*time.Millisecond, time.Now)
+		var leads atomic.Bool
+		q := newQuorum(leads.Load, 200*time.Millisecond, time.Now)
 		waiting, release := q.While(t.Context())
 		defer release()
 		go q.Run(t.Context())
@@ -22,14 +23,14 @@ func TestAQuorumThatIsBackIsNoticedByTheFirstRequest(t *testing.T) {
 		if refused.Err() == nil {
 			t.Error("without a leader, a request is let wait")
 		}
-		leads = true
+		leads.Store(true)
 		served, release := q.While(t.Context())
 		defer release()
 		synctest.Wait()
 		if served.Err() != nil {
 			t.Error("there is a leader, and a request is refused")
 		}
-		leads = false
+		leads.Store(false)
 		<-time.After(q.patience - q.interval)
 		if served.Err() != nil {
 			t.Error("an election that takes its time is no lost quorum")
