@@ -109,7 +109,12 @@ func accessPackets(t *testing.T, domain bool, features ...string) {
 		var all sync.WaitGroup
 		for i, x := range tries {
 			all.Go(func() {
-				if err := heard.ask(client, x.network, x.to); (err == nil) != x.allowed {
+				err := heard.ask(client, x.network, x.to)
+				if err != nil && x.allowed {
+					// A rule drops every time; a neighbour that was slow to answer does not.
+					err = heard.ask(client, x.network, x.to)
+				}
+				if (err == nil) != x.allowed {
 					errs[i] = fmt.Errorf("%s to %s: allowed %t, and: %v", x.network, x.to, x.allowed, err)
 				}
 			})

@@ -274,7 +274,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		w := &wire{Conn: s, Reader: bytes.NewReader(said)}
 		if len(said) >= openingSize && bytes.Equal(said[:openingSize], f0(c, shared)) {
-			t.Skip("the caller's own words on this very connection")
+			return // the caller's own words on this very connection
 		}
 		if _, err := answer(w, west, knows(shared)); err == nil {
 			t.Errorf("believed %x", said)

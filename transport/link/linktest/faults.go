@@ -75,7 +75,7 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 	for i, path := range p.Paths {
 		w, ok := path.(interface{ Set(memlink.Faults) })
 		if !ok {
-			t.Skip("this kind does neither")
+			return // this kind does neither
 		}
 		f.Delay = time.Duration(i) * 3 * time.Millisecond
 		w.Set(f)
