@@ -75,7 +75,7 @@ type servedAnswer struct {
 }
 
 // served answers a question about this filer. A handler inside of the daemon says
-// nothing when it comes and goes, so it is looked for now and then.
+// nothing when it comes and goes, so it is looked for from time to time.
 func (m *member) served(ctx context.Context, q servedQuestion) (servedAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, servedPatience)
 	defer cancel()

@@ -34,10 +34,10 @@ func FuzzRequests(f *testing.F) {
 		}
 		r, err := http.NewRequest(method, "http://x"+target, strings.NewReader(body))
 		if err != nil {
-			t.Skip("no request")
+			return // no request
 		}
 		if r.URL.Path == "/v1/watch" {
-			t.Skip("a watch has no end")
+			return // a watch has no end
 		}
 		r.Header.Set("Content-Type", kind)
 		w := httptest.NewRecorder()

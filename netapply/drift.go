@@ -108,7 +108,7 @@ func (d *drifts) changed(name string, now time.Time, log *slog.Logger) {
 	}
 }
 
-// hold takes out of a plan what is left alone for now, and says so.
+// hold takes out of a plan what is left alone until a fight is over, and says so.
 func (d *drifts) hold(want Desired, steps []Step) ([]Step, []ObjectError) {
 	if len(d.left) == 0 || len(steps) == 0 {
 		return steps, nil

@@ -57,7 +57,7 @@ func (k *Netlink) swapLink(s SwapLink) error {
 	return nil
 }
 
-// renamed notes the indexes that names stand for now.
+// renamed notes the indexes that names stand for after swaps.
 func (k *Netlink) renamed(now map[string]int, gone string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -59,8 +59,7 @@ func TestKernelPathCut(t *testing.T) {
 		if err := m.cut(c, cable); err != nil {
 			t.Fatal(err)
 		}
-		c.more(40)
-		time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond) // a cut of any length
+		c.more(40 + r.Uint64N(100)) // a cut of any length
 		if gap := c.longest(); mine {
 			busy.add(m.name, gap)
 		} else {

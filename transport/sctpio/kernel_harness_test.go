@@ -89,12 +89,15 @@ func pair(t testing.TB, o Options, from, to []netip.Addr) (here, there *Conn) {
 // await waits for a condition.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	over := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-over:
 			t.Fatalf("not within ten seconds: %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
