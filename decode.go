@@ -1,10 +1,12 @@
 package netquorum
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -90,6 +92,9 @@ func (d *decoder) spec(kind Kind, n *node) Spec {
 	spec := newSpec[kind]()
 	if n != nil && n.kind != nullNode {
 		d.value(n, reflect.ValueOf(spec).Elem(), "spec")
+	}
+	if r, ok := spec.(*Record); ok {
+		r.examined = r.Data // nodes write nothing else
 	}
 	return spec
 }
@@ -290,6 +295,9 @@ var fieldsOf = func() map[reflect.Type]map[string]int {
 		}
 		out[t] = map[string]int{}
 		for i := range t.NumField() {
+			if !t.Field(i).IsExported() {
+				continue
+			}
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 			out[t][name] = i
 			visit(t.Field(i).Type)
@@ -306,9 +314,7 @@ func structFields(t reflect.Type) map[string]int { return fieldsOf[t] }
 
 // fieldNames lists the fields of a struct for a message.
 func fieldNames(t reflect.Type) string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
-	}
+	fields := structFields(t)
+	names := slices.SortedFunc(maps.Keys(fields), func(a, b string) int { return cmp.Compare(fields[a], fields[b]) })
 	return strings.Join(names, ", ")
 }

@@ -57,12 +57,17 @@ func (r *Record) appendJSON(b []byte) []byte {
 func FormatJSONLines(docs iter.Seq[Document]) ([]byte, error) {
 	var b []byte
 	for d := range docs {
-		d.Revision = 0
 		var err error
-		if b, err = d.AppendJSON(b); err != nil {
+		if b, err = AppendJSONLine(b, d); err != nil {
 			return nil, err
 		}
-		b = append(b, '\n')
 	}
 	return b, nil
+}
+
+// AppendJSONLine appends one document as FormatJSONLines writes it.
+func AppendJSONLine(b []byte, d Document) ([]byte, error) {
+	d.Revision = 0
+	b, err := d.AppendJSON(b)
+	return append(b, '\n'), err
 }

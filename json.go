@@ -208,14 +208,15 @@ func repeated(members []member) (again, first *member) {
 	return nil, nil
 }
 
-// raw takes the value at the current position as it is, if it is canonical.
+// raw takes the value at the current position as it is, if it is canonical. The
+// node refers to the reader's bytes: the decoder makes the one copy.
 func (r *jsonReader) raw(depth int) *node {
 	r.space()
 	size := canonicalLen(r.data[r.pos:], depth)
 	if size == 0 {
 		return nil
 	}
-	n := &node{kind: rawNode, at: r.place(), text: string(r.data[r.pos : r.pos+size])}
+	n := &node{kind: rawNode, at: r.place(), raw: r.data[r.pos : r.pos+size]}
 	r.pos += size
 	return n
 }

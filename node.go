@@ -12,7 +12,8 @@ import (
 type node struct {
 	kind    nodeKind
 	at      place
-	text    string // of a string or number; "true" or "false"; canonical JSON of a raw
+	text    string // of a string or number; "true" or "false"
+	raw     []byte // canonical JSON, within what is read
 	list    []*node
 	members []member
 }
@@ -75,7 +76,9 @@ func (n *node) appendCanonical(b []byte) []byte {
 			b = m.value.appendCanonical(b)
 		}
 		return append(b, '}')
-	default: // boolNode, numberNode, rawNode
+	case rawNode:
+		return append(b, n.raw...)
+	default: // boolNode, numberNode
 		return append(b, n.text...)
 	}
 }

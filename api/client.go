@@ -1,7 +1,7 @@
 package api
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -144,13 +143,10 @@ func (c *Client) Dump(ctx context.Context, w io.Writer, f DumpFormat, cons Consi
 
 // Restore replaces the whole configuration.
 func (c *Client) Restore(ctx context.Context, docs []netquorum.Document) (res RestoreResult, err error) {
-	body, err := netquorum.FormatJSONLines(slices.Values(docs))
+	body := newLineWriter(docs)
+	resp, err := c.do(ctx, "POST", "/v1/restore", nil, body, typeLines, "")
 	if err != nil {
-		return res, err
-	}
-	resp, err := c.do(ctx, "POST", "/v1/restore", nil, bytes.NewReader(body), typeLines, "")
-	if err != nil {
-		return res, err
+		return res, cmp.Or(body.failure(), err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)

@@ -8,12 +8,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/netquorum/netquorum"
 )
@@ -28,15 +25,29 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if n := r.ContentLength; n > 0 && n <= limit {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, tooLarge(limit)
-	}
-	if err != nil {
-		return nil, usage("reading the request: %v", err)
+	body := &limited{http.MaxBytesReader(w, r.Body, limit), limit, nil}
+	if _, err := buf.ReadFrom(body); err != nil {
+		return nil, body.err
 	}
 	return buf.Bytes(), nil
+}
+
+// limited is a body that may be too large, and then says so in words.
+type limited struct {
+	io.Reader
+	limit int64
+	err   error // what ended it early, as a refusal
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		var large *http.MaxBytesError
+		if l.err = usage("reading the request: %v", err); errors.As(err, &large) {
+			l.err = tooLarge(l.limit)
+		}
+	}
+	return n, err
 }
 
 func tooLarge(limit int64) error {
@@ -78,15 +89,19 @@ func bodyError(err error) error {
 
 // readDocuments reads a body of documents, as YAML or JSON.
 func readDocuments(w http.ResponseWriter, r *http.Request, limit int64) ([]netquorum.Document, error) {
-	body, err := readBody(w, r, limit)
-	if err != nil {
-		return nil, err
-	}
 	var docs []netquorum.Document
+	var err error
 	switch t := contentType(r); t {
 	case typeLines:
-		docs, err = decodeLines(body)
+		body := &limited{http.MaxBytesReader(w, r.Body, limit), limit, nil}
+		if docs, err = readLines(body); body.err != nil {
+			return nil, body.err
+		}
 	case typeJSON, typeYAML, "application/x-yaml", "text/yaml", "":
+		body, failed := readBody(w, r, limit)
+		if failed != nil {
+			return nil, failed
+		}
 		docs, err = netquorum.ParseDocuments("request", body)
 	default:
 		return nil, usage("documents come as %s or %s, not %s", typeYAML, typeJSON, t)
@@ -105,66 +120,6 @@ func invalid(err error) error {
 	var problems netquorum.Problems
 	errors.As(err, &problems)
 	return Refuse(ErrInvalid, err.Error(), problems)
-}
-
-// decodeLines reads one document a line. It spares the general parser's extra
-// pass over a configuration of tens of megabytes, and uses every processor.
-func decodeLines(body []byte) ([]netquorum.Document, error) {
-	shares := make([]share, 0, runtime.GOMAXPROCS(0))
-	for size, line := len(body)/cap(shares)+1, 1; len(body) > 0; {
-		n := len(body)
-		if size < n {
-			if end := bytes.IndexByte(body[size:], '\n'); end >= 0 {
-				n = size + end + 1
-			}
-		}
-		shares = append(shares, share{body: body[:n], line: line})
-		line += bytes.Count(body[:n], []byte("\n"))
-		body = body[n:]
-	}
-	var g errgroup.Group
-	for i := range shares {
-		g.Go(shares[i].decode)
-	}
-	if err := g.Wait(); err != nil {
-		// The first in the body, not the first that was found.
-		for _, s := range shares {
-			if s.err != nil {
-				return nil, s.err
-			}
-		}
-	}
-	var docs []netquorum.Document
-	for _, s := range shares {
-		docs = append(docs, s.docs...)
-	}
-	return docs, nil
-}
-
-// A share is the part of a body that one processor decodes.
-type share struct {
-	body []byte
-	line int // of its first
-	docs []netquorum.Document
-	err  error
-}
-
-func (s *share) decode() error {
-	s.docs = make([]netquorum.Document, 0, bytes.Count(s.body, []byte("\n"))+1)
-	n := s.line - 1
-	for line := range bytes.Lines(s.body) {
-		n++
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		var d netquorum.Document
-		if err := d.UnmarshalJSON(line); err != nil {
-			s.err = fmt.Errorf("line %d: %w", n, err)
-			return s.err
-		}
-		s.docs = append(s.docs, d)
-	}
-	return nil
 }
 
 func contentType(r *http.Request) string {

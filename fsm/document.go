@@ -106,15 +106,13 @@ func normal(d netquorum.Document) (netquorum.Document, error) {
 		return d, fmt.Errorf("%s: the spec is a %T", d.Key(), d.Spec)
 	}
 	r, ok := d.Spec.(*netquorum.Record)
-	if !ok || len(r.Data) == 0 {
+	if !ok || r.Canonical() {
 		return d, nil
 	}
 	data, err := netquorum.CanonicalJSON(r.Data)
 	if err != nil {
 		return d, fmt.Errorf("%s: spec.data is not JSON: %w", d.Key(), err)
 	}
-	if len(data) != len(r.Data) || &data[0] != &r.Data[0] {
-		d.Spec = &netquorum.Record{Type: r.Type, Data: data}
-	}
+	d.Spec = &netquorum.Record{Type: r.Type, Data: data}
 	return d, nil
 }

@@ -93,6 +93,21 @@ func roughSize(puts []Put) (n int) {
 	return n
 }
 
+// Size returns how many bytes a put takes in a transaction, within a few. An error
+// is the one that EncodeTransaction would return.
+func (p *Put) Size() (int, error) {
+	d, err := normal(p.Document)
+	if err != nil {
+		return 0, err
+	}
+	n := len(d.Name) + 16
+	if r, ok := d.Spec.(*netquorum.Record); ok {
+		return n + specRecordSize(r), nil
+	}
+	spec, err := appendSpec(nil, &d)
+	return n + len(spec), err
+}
+
 func appendPrecondition(b []byte, ifRevision *netquorum.Revision, mustNotExist bool) []byte {
 	b = append(b, flags(ifRevision != nil, mustNotExist))
 	if ifRevision != nil {

@@ -5,11 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/klauspost/compress/s2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/fsm"
@@ -44,62 +42,8 @@ var (
 const (
 	maxPartID = 256
 	maxParts  = MaxRestore / 64 // far more than there are: a limit against damage only
+	maxGuess  = 1 << 16         // puts for which room is made before they are there
 )
-
-// encodeParts encodes a restore as transactions of about partSize, on as many
-// processors as there are. They are compressed, because they go to the disk of
-// every filer, and configurations say much the same again and again.
-func encodeParts(t fsm.Transaction) ([][]byte, error) {
-	share := max(len(t.Puts)/runtime.GOMAXPROCS(0)+1, 256)
-	parts := make([][][]byte, (len(t.Puts)+share-1)/share)
-	sizes := make([]int, len(parts))
-	var g errgroup.Group
-	for i := range parts {
-		some := t
-		some.Puts = t.Puts[i*share : min((i+1)*share, len(t.Puts))]
-		g.Go(func() (err error) {
-			parts[i], sizes[i], err = encodeSome(some)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	size := 0
-	for _, n := range sizes {
-		size += n
-	}
-	if size > MaxRestore {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxRestore)
-	}
-	return slices.Concat(parts...), nil
-}
-
-// encodeSome also returns the size before compression.
-func encodeSome(t fsm.Transaction) (parts [][]byte, size int, err error) {
-	var encoded, packed []byte // used again: fresh memory costs more than what is written to it
-	for n := 16; len(t.Puts) > 0; {
-		some := t
-		some.Puts = t.Puts[:min(n, len(t.Puts))]
-		if encoded, err = fsm.AppendTransaction(encoded[:0], some); err != nil {
-			return nil, 0, err
-		}
-		if len(encoded) > 2*partSize && n > 1 {
-			n = max(n/4, 1)
-			continue
-		}
-		fit := max(len(some.Puts)*partSize/len(encoded), 1)
-		if fit > 4*n && n < len(t.Puts) {
-			n = fit // it was only a sample
-			continue
-		}
-		packed = s2.Encode(packed[:cap(packed)], encoded)
-		parts, size = append(parts, bytes.Clone(packed)), size+len(encoded)
-		n = fit
-		t.Puts = t.Puts[len(some.Puts):]
-	}
-	return parts, size, nil
-}
 
 // sealPart makes a log entry of a part.
 func sealPart(id string, number, total int, part []byte) []byte {
@@ -110,11 +54,11 @@ func sealPart(id string, number, total int, part []byte) []byte {
 	return seal(entryPart, header, part)
 }
 
-// An opener decodes parts. Its memory is used for one after the other: nothing in a
+// An opener decodes parts and looks at their records. Its memory is used for one after the other: nothing in a
 // transaction refers to it.
 type opener struct{ room []byte }
 
-// open is the reverse of encodeParts. What a part claims to hold is not believed
+// open is the reverse of pack. What a part claims to hold is not believed
 // beyond what a whole restore may have.
 func (o *opener) open(part []byte) (t fsm.Transaction, err error) {
 	if n, err := s2.DecodedLen(part); err != nil || n > MaxRestore {
@@ -123,7 +67,13 @@ func (o *opener) open(part []byte) (t fsm.Transaction, err error) {
 	if o.room, err = s2.Decode(o.room[:cap(o.room)], part); err != nil {
 		return t, err
 	}
-	return fsm.DecodeTransaction(o.room)
+	t, err = fsm.DecodeTransaction(o.room)
+	for i := range t.Puts {
+		if r, ok := t.Puts[i].Document.Spec.(*netquorum.Record); ok {
+			r.Examine() // while the disk is busy, not when the whole is put in force
+		}
+	}
+	return t, err
 }
 
 // add takes the next part. With the last one it returns the whole transaction.
@@ -145,6 +95,7 @@ func (a assembly) add(payload []byte, o *opener) (next assembly, whole *fsm.Tran
 	switch {
 	case number == 0:
 		a = assembly{id: id, total: total, whole: t}
+		a.whole.Puts = slices.Grow(a.whole.Puts, min(len(t.Puts)*int(total-1), maxGuess)) // parts are alike
 	case a.id != id || a.total != total || a.next != number:
 		return assembly{}, nil, errPartLost
 	default:

@@ -21,10 +21,7 @@ func BenchmarkAssembly(b *testing.B) {
 		}
 		t.Puts = append(t.Puts, fsm.Put{Document: record(fmt.Sprintf("r%d", i), text.String())})
 	}
-	parts, err := encodeParts(t)
-	if err != nil {
-		b.Fatal(err)
-	}
+	parts := packAll(b, t)
 	for i, p := range parts {
 		_, payload, err := unseal(sealPart("bench", i, len(parts), p))
 		if err != nil {
@@ -38,9 +35,11 @@ func BenchmarkAssembly(b *testing.B) {
 		var a assembly
 		var o opener
 		for _, p := range parts {
-			if a, _, err = a.add(p, &o); err != nil {
+			next, _, err := a.add(p, &o)
+			if err != nil {
 				b.Fatal(err)
 			}
+			a = next
 		}
 	}
 }

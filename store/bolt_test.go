@@ -270,10 +270,7 @@ func FuzzWalkBolt(f *testing.F) {
 }
 
 func FuzzEntry(f *testing.F) {
-	parts, err := encodeParts(put(record("r", "x")))
-	if err != nil {
-		f.Fatal(err)
-	}
+	parts := packAll(f, put(record("r", "x")))
 	f.Add(sealPart("id", 0, 2, parts[0]))
 	f.Add(seal(entryApply, []byte("x")))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -3,9 +3,11 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/netquorum/netquorum"
@@ -36,12 +38,8 @@ type (
 	proposeReply   struct{ Results []fsm.Result }
 	indexReply     struct{ Index uint64 }
 	waitRequest    struct{ Index uint64 }
-	restoreRequest struct {
-		ID    string
-		Parts [][]byte
-	}
-	memberRequest struct{ ID netquorum.FilerID }
-	empty         struct{}
+	memberRequest  struct{ ID netquorum.FilerID }
+	empty          struct{}
 )
 
 // envelope is the answer to a request: its body, or why there is none.
@@ -115,7 +113,7 @@ func (s *Store) handler() http.Handler {
 		if err := s.leading(); err != nil {
 			return out, err
 		}
-		result, err := s.restoreHere(ctx, in.ID, in.Parts)
+		result, err := s.restoreHere(ctx, packed(in.ID, in.Parts))
 		out.Results = []fsm.Result{result}
 		return out, err
 	})
@@ -154,7 +152,7 @@ func (s *Store) leading() error {
 func handle[In, Out any](mux *http.ServeMux, path string, limit int64, f func(context.Context, In) (Out, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		var in In
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(&in); err != nil {
+		if err := readRequest(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, &in); err != nil {
 			http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
 			return
 		}
@@ -177,14 +175,32 @@ func handle[In, Out any](mux *http.ServeMux, path string, limit int64, f func(co
 	})
 }
 
+// readRequest decodes a request of a size: as JSON, unless it has a form of its own.
+func readRequest(body io.Reader, size int64, in any) error {
+	u, ok := in.(encoding.BinaryUnmarshaler)
+	if !ok {
+		return json.NewDecoder(body).Decode(in)
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(max(size, 0), 2*MaxRestore)) + bytes.MinRead)
+	if _, err := b.ReadFrom(body); err != nil {
+		return err
+	}
+	return u.UnmarshalBinary(b.Bytes())
+}
+
 // ask sends a request to another filer's store.
 func (s *Store) ask(ctx context.Context, to netquorum.FilerID, path string, in, out any) error {
-	body, err := json.Marshal(in)
+	form, encode := "application/json", json.Marshal
+	if m, ok := in.(encoding.BinaryMarshaler); ok {
+		form, encode = "application/octet-stream", func(any) ([]byte, error) { return m.MarshalBinary() }
+	}
+	body, err := encode(in)
 	if err != nil {
 		return fmt.Errorf("%w: ask filer %s: %w", errNotAppended, to, err)
 	}
 	a, err := s.o.Network.Call(ctx, to, calls.Request{
-		Program: program, Versions: versions, Method: http.MethodPost, Target: path, ContentType: "application/json", Body: body,
+		Program: program, Versions: versions, Method: http.MethodPost, Target: path, ContentType: form, Body: body,
 	})
 	switch {
 	case errors.Is(err, calls.ErrNotSent):

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -25,14 +26,19 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 	for i, d := range docs {
 		t.Puts[i] = fsm.Put{Document: d}
 	}
-	parts, err := encodeParts(t)
+	packing, err := pack(t)
 	if err != nil {
 		return 0, fmt.Errorf("restore: %w", err)
 	}
+	defer packing.close()
 	var result fsm.Result
 	err = s.lead(ctx, during(func(ctx context.Context, leader netquorum.FilerID) (err error) {
 		if leader == s.o.ID {
-			result, err = s.restoreHere(ctx, t.ID, parts)
+			result, err = s.restoreHere(ctx, packing)
+			return err
+		}
+		parts, err := packing.all(ctx)
+		if err != nil {
 			return err
 		}
 		var reply proposeReply
@@ -56,7 +62,7 @@ func (s *Store) Restore(ctx context.Context, docs []netquorum.Document, actor st
 const restoreWindow = 64
 
 // restoreHere sends a restore through the log of this filer, which leads.
-func (s *Store) restoreHere(ctx context.Context, id string, parts [][]byte) (fsm.Result, error) {
+func (s *Store) restoreHere(ctx context.Context, p *packing) (fsm.Result, error) {
 	select {
 	case s.restoring <- struct{}{}:
 		defer func() { <-s.restoring }()
@@ -71,8 +77,12 @@ func (s *Store) restoreHere(ctx context.Context, id string, parts [][]byte) (fsm
 		flying = flying[1:]
 		return err
 	}
-	for i, part := range parts {
-		flying = append(flying, n.raft.Apply(sealPart(id, i, len(parts), part), 0))
+	for i := range p.parts {
+		part, err := p.part(ctx, i)
+		if err != nil {
+			return fsm.Result{}, fmt.Errorf("part %d of %d: %w", i, len(p.parts), err)
+		}
+		flying = append(flying, n.raft.Apply(sealPart(p.id, i, len(p.parts), part), 0))
 		if len(flying) < restoreWindow {
 			continue
 		}
@@ -89,4 +99,43 @@ func (s *Store) restoreHere(ctx context.Context, id string, parts [][]byte) (fsm
 		return fsm.Result{}, fmt.Errorf("%w: restore was answered with %d results", errMaybeAppended, len(results))
 	}
 	return results[0], nil
+}
+
+// A restoreRequest asks the leader to restore. It is the one request that may have
+// tens of megabytes, so it has a binary form: the restore's id and the parts, each
+// behind its length.
+type restoreRequest struct {
+	ID    string
+	Parts [][]byte
+}
+
+func (r restoreRequest) MarshalBinary() ([]byte, error) {
+	n := len(r.ID) + binary.MaxVarintLen64
+	for _, p := range r.Parts {
+		n += len(p) + binary.MaxVarintLen64
+	}
+	b := make([]byte, 0, n)
+	b = append(binary.AppendUvarint(b, uint64(len(r.ID))), r.ID...)
+	for _, p := range r.Parts {
+		b = append(binary.AppendUvarint(b, uint64(len(p))), p...)
+	}
+	return b, nil
+}
+
+// UnmarshalBinary makes parts of the data; it does not copy them.
+func (r *restoreRequest) UnmarshalBinary(data []byte) error {
+	var pieces [][]byte
+	for len(data) > 0 {
+		n, size := binary.Uvarint(data)
+		if size <= 0 || n > uint64(len(data)-size) || len(pieces) > maxParts {
+			return fmt.Errorf("piece %d of a restore: %w", len(pieces), errBadPart)
+		}
+		end := size + int(n)
+		pieces, data = append(pieces, data[size:end:end]), data[end:]
+	}
+	if len(pieces) < 2 || len(pieces[0]) > maxPartID {
+		return fmt.Errorf("a restore of %d pieces: %w", len(pieces), errBadPart)
+	}
+	r.ID, r.Parts = string(pieces[0]), pieces[1:]
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,21 @@ func generationOf(s *fsm.State, records int) (string, bool) {
 		}
 	}
 	return strings.TrimSpace(first), true
+}
+
+// packAll returns a restore's parts.
+func packAll(t testing.TB, tx fsm.Transaction) [][]byte {
+	t.Helper()
+	p, err := pack(tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	parts, err := p.all(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
 }
 
 func TestARestoreReplacesEverythingAtOneStrokeAmongWriters(t *testing.T) {
@@ -120,16 +136,12 @@ func TestARepeatedRestoreDoesNotUndoWhatCameAfterIt(t *testing.T) {
 	leader := l.leader()
 	tx := put(generation(1, 3, 10)...)
 	tx.ID = "restore-1"
-	parts, err := encodeParts(tx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := leader.restoreHere(l.context(), tx.ID, parts)
+	first, err := leader.restoreHere(l.context(), packed(tx.ID, packAll(t, tx)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.propose(leader, put(record("later", "x")))
-	again, err := leader.restoreHere(l.context(), tx.ID, parts)
+	again, err := leader.restoreHere(l.context(), packed(tx.ID, packAll(t, tx)))
 	if err != nil || !again.Duplicate {
 		t.Errorf("%+v, %v; want the recorded result of %+v", again, err, first)
 	}
@@ -164,10 +176,7 @@ func TestARestoreFollowsTheLeader(t *testing.T) {
 func TestARestoreIsCutIntoPartsOfAboutOneSize(t *testing.T) {
 	for _, size := range []int{10, 1 << 10, 100 << 10} {
 		docs := generation(1, 8<<20/(size+500), size)
-		parts, err := encodeParts(put(docs...))
-		if err != nil {
-			t.Fatal(err)
-		}
+		parts := packAll(t, put(docs...))
 		puts := 0
 		for i, p := range parts {
 			var o opener
@@ -184,4 +193,38 @@ func TestARestoreIsCutIntoPartsOfAboutOneSize(t *testing.T) {
 			t.Errorf("%d documents in %d parts, want %d", puts, len(parts), len(docs))
 		}
 	}
+}
+
+func TestARestoreIsForwardedAsItIs(t *testing.T) {
+	want := restoreRequest{"id", [][]byte{[]byte("one"), {}, []byte("three")}}
+	data, err := want.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got restoreRequest
+	if err := got.UnmarshalBinary(data); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	for n := range data {
+		if err := got.UnmarshalBinary(data[:n]); err == nil && len(got.Parts) == len(want.Parts) {
+			t.Errorf("%d of %d bytes: no error, and all parts", n, len(data))
+		}
+	}
+}
+
+func FuzzRestoreRequest(f *testing.F) {
+	data, _ := restoreRequest{"id", [][]byte{[]byte("part")}}.MarshalBinary()
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r restoreRequest
+		if err := r.UnmarshalBinary(data); err != nil {
+			if !errors.Is(err, errBadPart) {
+				t.Errorf("%v is not errBadPart", err)
+			}
+			return
+		}
+		if again, err := r.MarshalBinary(); err != nil || len(again) > len(data) {
+			t.Errorf("%d bytes, %v; came from %d", len(again), err, len(data))
+		}
+	})
 }

@@ -110,9 +110,9 @@ func TestAFilerThatWasAwayForLongIsBroughtUpBySnapshot(t *testing.T) {
 
 func TestASnapshotHoldsAnInterruptedRestore(t *testing.T) {
 	docs := generation(1, 100, 8<<10)
-	parts, err := encodeParts(put(docs...))
-	if err != nil || len(parts) < 3 {
-		t.Fatalf("%d parts, %v", len(parts), err)
+	parts := packAll(t, put(docs...))
+	if len(parts) < 3 {
+		t.Fatalf("%d parts", len(parts))
 	}
 	add := func(a assembly, i int) (assembly, *fsm.Transaction) {
 		_, payload, err := unseal(sealPart("restore-1", i, len(parts), parts[i]))
