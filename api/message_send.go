@@ -174,16 +174,20 @@ func (s *Server) getCompletion(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, c)
 }
 
+// clientAfter is whose completions are asked for, and after which one.
+func (s *Server) clientAfter(r *http.Request) (b MessagesBackend, client string, after uint64, err error) {
+	if b, err = s.messagesOf(); err != nil {
+		return nil, "", 0, err
+	}
+	if client, err = clientParam(r); err != nil {
+		return nil, "", 0, err
+	}
+	after, err = numberParam(r, "after", 0, 1<<63)
+	return b, client, after, err
+}
+
 func (s *Server) getCompletions(w http.ResponseWriter, r *http.Request) error {
-	b, err := s.messagesOf()
-	if err != nil {
-		return err
-	}
-	client, err := clientParam(r)
-	if err != nil {
-		return err
-	}
-	after, err := numberParam(r, "after", 0, 1<<63)
+	b, client, after, err := s.clientAfter(r)
 	if err != nil {
 		return err
 	}
@@ -207,15 +211,7 @@ func (s *Server) getCompletions(w http.ResponseWriter, r *http.Request) error {
 const completionBatch = 64
 
 func (s *Server) watchCompletions(w http.ResponseWriter, r *http.Request) error {
-	b, err := s.messagesOf()
-	if err != nil {
-		return err
-	}
-	client, err := clientParam(r)
-	if err != nil {
-		return err
-	}
-	after, err := numberParam(r, "after", 0, 1<<63)
+	b, client, after, err := s.clientAfter(r)
 	if err != nil {
 		return err
 	}
