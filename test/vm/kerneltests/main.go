@@ -75,6 +75,9 @@ type testPackage struct {
 
 func (r *runner) main(ctx context.Context, dirs string) error {
 	names := strings.FieldsFunc(dirs, func(c rune) bool { return c == ',' })
+	for i, name := range names {
+		names[i] = "./" + filepath.Clean(name) // go would look for another's package
+	}
 	if len(names) == 0 {
 		var err error
 		if names, err = withKernelTests("."); err != nil {
