@@ -226,35 +226,56 @@ func (c *Carrier) readFrames() error {
 		if err != nil {
 			return err
 		}
-		switch h.kind {
-		case kindData, kindEnd:
-			err = c.link.takeData(c, h, piece{offset: h.offset, b: body, slab: c.r.slab, end: h.kind == kindEnd})
-		case kindAck:
-			err = c.link.takeAck(c, h)
-		case kindPing:
-			c.takePing(h.limit)
-		case kindPong:
-			c.takePong(h.limit)
-		case kindBye:
-			c.link.mu.Lock()
-			c.link.end(fmt.Errorf("%w by the peer: %s", ErrClosed, body))
-			c.link.mu.Unlock()
-		default:
-			return fmt.Errorf("%w: a second hello", ErrProtocol)
-		}
-		if err != nil {
+		if err := c.takeFrames(h, body); err != nil {
 			return err
-		}
-		if c.r.take(headSize + h.n); c.r.buffered() == 0 {
-			c.link.flush(c)
 		}
 	}
 }
 
-func (c *Carrier) takePing(number uint64) {
+// takeFrames takes a frame and those that were read with it, under one lock: an
+// acknowledgement and data mostly come together. Then it has sent what came up.
+func (c *Carrier) takeFrames(h head, body []byte) error {
 	l := c.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for {
+		if err := c.takeFrame(h, body); err != nil {
+			return err
+		}
+		c.r.take(headSize + h.n)
+		if !frameBuffered(&c.r) {
+			break
+		}
+		var err error
+		if h, body, err = readFrame(&c.r); err != nil {
+			return err
+		}
+	}
+	if c.r.buffered() == 0 {
+		l.flush(c)
+	}
+	return nil
+}
+
+func (c *Carrier) takeFrame(h head, body []byte) error {
+	switch h.kind {
+	case kindData, kindEnd:
+		return c.link.takeData(c, h, piece{offset: h.offset, b: body, slab: c.r.slab, end: h.kind == kindEnd})
+	case kindAck:
+		return c.link.takeAck(c, h)
+	case kindPing:
+		c.takePing(h.limit)
+	case kindPong:
+		c.takePong(h.limit)
+	case kindBye:
+		c.link.end(fmt.Errorf("%w by the peer: %s", ErrClosed, body))
+	default:
+		return fmt.Errorf("%w: a second hello", ErrProtocol)
+	}
+	return nil
+}
+
+func (c *Carrier) takePing(number uint64) {
 	c.received += pingSize
 	// A peer that pings and does not read must not make this buffer grow.
 	if len(c.out) < maxSmall && c.err == nil {
@@ -264,10 +285,8 @@ func (c *Carrier) takePing(number uint64) {
 
 func (c *Carrier) takePong(number uint64) {
 	l := c.link
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c.received += pingSize
-	now := time.Now()
+	now := l.now()
 	for i, p := range c.pings {
 		if p.number != number {
 			continue

@@ -2,6 +2,7 @@ package link
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,6 +12,7 @@ type deadline struct {
 	mu    *sync.Mutex
 	timer *time.Timer
 	over  chan struct{}
+	armed atomic.Bool // there is a time: most streams never have one
 }
 
 func newDeadline() deadline { return deadline{mu: &sync.Mutex{}, over: make(chan struct{})} }
@@ -23,6 +25,7 @@ func (d *deadline) set(t time.Time) {
 		<-d.over // its function has run or is about to: the channel must not be replaced before
 	}
 	d.timer = nil
+	d.armed.Store(!t.IsZero())
 	over := false
 	select {
 	case <-d.over:
@@ -57,6 +60,9 @@ func (d *deadline) wait() <-chan struct{} {
 }
 
 func (d *deadline) passed() bool {
+	if !d.armed.Load() {
+		return false
+	}
 	select {
 	case <-d.wait():
 		return true

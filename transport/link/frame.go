@@ -130,6 +130,14 @@ func readFrame(r *reader) (h head, body []byte, err error) {
 	return h, b[fixed:], nil
 }
 
+// frameBuffered reports whether readFrame needs no more data to return.
+func frameBuffered(r *reader) bool {
+	if r.buffered() < headSize {
+		return false
+	}
+	return r.buffered()-4 >= int(binary.BigEndian.Uint32(r.slab.b[r.start:]))
+}
+
 // A hello is what a side says of its link when a carrier begins.
 type hello struct {
 	incarnation uint64

@@ -1,5 +1,7 @@
 package link
 
+import "sync"
+
 // A frame is a piece of a stream as it goes out. Its bytes do not change once
 // they were given to a carrier: they may be sent again, and by several at once.
 type frame struct {
@@ -15,13 +17,24 @@ type frame struct {
 	spread bool     // sent on all carriers at once, so likewise
 }
 
+// frames are those that nobody has: one is made for nearly every Write.
+var frames = sync.Pool{New: func() any { return new(frame) }}
+
+// newFrame returns a frame whose bytes lie in the slab, which is held for it.
+func newFrame(s *slab, b []byte) *frame {
+	f := frames.Get().(*frame)
+	f.slab, f.b = s, b
+	return f
+}
+
 func (f *frame) kind() byte { return f.b[4] }
 
-// release gives the memory back when nobody needs it.
+// release gives the memory back, that of the frame too, when nobody needs it.
 func (f *frame) release() {
-	if f.done && f.held == 0 && f.slab != nil {
+	if f.done && f.held == 0 {
 		f.slab.release()
-		f.slab, f.b = nil, nil
+		*f = frame{}
+		frames.Put(f)
 	}
 }
 
@@ -101,7 +114,7 @@ func (q *sender) add(kind byte, n int) *frame {
 		size = dataHead + n
 	}
 	s := q.tail
-	f := &frame{slab: s, b: s.b[s.used : s.used+size : len(s.b)]}
+	f := newFrame(s, s.b[s.used:s.used+size:len(s.b)])
 	s.used += size
 	s.hold()
 	q.push(f, kind, n)

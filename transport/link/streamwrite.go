@@ -40,7 +40,7 @@ func (s *Stream) write(p []byte) (int, error) {
 	n := min(len(p), s.send.small-dataHead)
 	if n > large {
 		m := newSlab(n + dataHead)
-		f = &frame{slab: m, b: m.b[:dataHead+n]}
+		f = newFrame(m, m.b[:dataHead+n])
 		copy(f.b[dataHead:], p)
 	}
 	l.mu.Lock()
@@ -48,7 +48,8 @@ func (s *Stream) write(p []byte) (int, error) {
 	room := s.send.room()
 	if err := s.writeError(); err != nil || room == 0 {
 		if f != nil {
-			f.slab.release()
+			f.done = true
+			f.release()
 		}
 		s.waits = err == nil
 		return 0, err

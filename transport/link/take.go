@@ -1,14 +1,9 @@
 package link
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // takeData takes a frame of a stream.
 func (l *Link) takeData(c *Carrier, h head, p piece) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c.received += uint64(dataHead + len(p.b))
 	s := l.streams[h.stream]
 	if s == nil { // it is over here: the peer has missed the last acknowledgement
@@ -67,8 +62,6 @@ func (l *Link) sendAcks() {
 
 // takeAck takes what the peer says of a stream that we send.
 func (l *Link) takeAck(c *Carrier, h head) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c.received += ackSize
 	s := l.streams[h.stream]
 	if s == nil {
@@ -85,7 +78,7 @@ func (l *Link) takeAck(c *Carrier, h head) error {
 		return fmt.Errorf("%w: stream %d acknowledges what was not sent", ErrProtocol, h.stream)
 	}
 	if proven != nil {
-		proven.progress(time.Now())
+		proven.progress(l.now())
 	}
 	s.wakeWriter()
 	l.queue(s)
@@ -109,8 +102,6 @@ func (l *Link) queue(s *Stream) {
 
 // flush has sent what came up while the carrier's frames were taken.
 func (l *Link) flush(c *Carrier) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, o := range [...]*Carrier{l.ordinary, l.bulk, c} {
 		if o != nil && l.waiting(o) {
 			o.kick(o != l.bulk || o == l.ordinary)

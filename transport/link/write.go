@@ -54,7 +54,7 @@ func (c *Carrier) kick(inline bool) {
 // meanwhile.
 func (c *Carrier) writeOnce() {
 	l := c.link
-	c.busy, c.began = true, time.Now()
+	c.busy, c.began = true, l.now()
 	large := l.fill(c, c.began)
 	batch := c.batch
 	l.mu.Unlock()
