@@ -49,16 +49,15 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	call, done, err := l.begin()
+	call, done, others, err := l.begin()
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	var room [headRoom]byte
-	if err := l.out.add(kindRequest, call, s.append(room[:0]), q.Body); err != nil {
-		l.forget(call)
+	if err := l.out.add(kindRequest, call, s.append(room[:0]), q.Body, others); err != nil && l.claim(call) != nil {
 		l.end(err)
 		return Answer{}, err
-	}
+	} // with another error the answer has come, and after it the connection's end
 	select {
 	case got := <-done:
 		answers.Put(done)
@@ -254,18 +253,20 @@ type result struct {
 // has received from, to which nothing more is sent then.
 var answers = sync.Pool{New: func() any { return make(chan result, 1) }}
 
-// begin makes a call's number and where its answer will be.
-func (l *link) begin() (uint32, chan result, error) {
+// begin makes a call's number and where its answer will be. It reports whether
+// others wait as well.
+func (l *link) begin() (call uint32, done chan result, others bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return 0, nil, l.err
+		return 0, nil, false, l.err
 	}
 	for l.next++; l.waiting[l.next] != nil; l.next++ {
 	}
-	done := answers.Get().(chan result)
+	others = len(l.waiting) > 0
+	done = answers.Get().(chan result)
 	l.waiting[l.next] = done
-	return l.next, done, nil
+	return l.next, done, others, nil
 }
 
 func (l *link) forget(call uint32) {

@@ -14,7 +14,7 @@ type outbox struct {
 	try func([]byte) error // writes all or nothing, and never waits; may be nil
 
 	mu      sync.Mutex
-	room    *sync.Cond // pending became shorter, or err was set
+	room    *sync.Cond // pending became shorter, the writing ended, or err was set
 	pending []byte
 	spare   []byte
 	writing bool
@@ -40,8 +40,9 @@ func newOutbox(w io.Writer) *outbox {
 }
 
 // add sends a frame. It returns when that was written or another caller has taken
-// it over; an error is final for the connection.
-func (o *outbox) add(kind byte, call uint32, head, body []byte) error {
+// it over; an error is final for the connection. others says that other calls are under
+// way.
+func (o *outbox) add(kind byte, call uint32, head, body []byte, others bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.pending) > maxPending && o.err == nil {
@@ -55,11 +56,13 @@ func (o *outbox) add(kind byte, call uint32, head, body []byte) error {
 		return nil
 	}
 	o.writing = true
-	// Others that are ready to run may have frames too: those go with this one. When
-	// nobody is ready this costs next to nothing.
-	o.mu.Unlock()
-	runtime.Gosched()
-	o.mu.Lock()
+	if others {
+		// They may be ready to run and have frames too: those go with this one. A
+		// lonely call must not do so, since it wakes an idle processor for nothing.
+		o.mu.Unlock()
+		runtime.Gosched()
+		o.mu.Lock()
+	}
 	o.flush()
 	return o.err
 }
@@ -81,6 +84,16 @@ func (o *outbox) flush() {
 		o.room.Broadcast()
 	}
 	o.writing = false
+	o.room.Broadcast()
+}
+
+// drain waits until all that was added is written, or cannot be.
+func (o *outbox) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.writing {
+		o.room.Wait()
+	}
 }
 
 // post sends a frame, and never waits: it is for those who read the connection. It

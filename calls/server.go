@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -44,8 +43,8 @@ func (s *Server) Serve(ctx, base context.Context, conn net.Conn, r io.Reader) er
 	base, cancel := context.WithCancel(base)
 	defer cancel()
 	v := &serving{
-		server: s, conn: conn, out: newOutbox(conn), base: base, ended: make(chan struct{}), quit: make(chan struct{}),
-		quick: writer{header: http.Header{}}, work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]context.CancelFunc{},
+		server: s, conn: conn, out: newOutbox(conn), base: base, ended: make(chan struct{}),
+		quick: writer{header: http.Header{}}, work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]*callContext{},
 	}
 	if _, err := v.out.post(kindHello, 0, s.hello().append(nil), nil); err != nil {
 		return errors.Join(err, conn.Close())
@@ -68,6 +67,7 @@ func (s *Server) Serve(ctx, base context.Context, conn net.Conn, r io.Reader) er
 	}
 	v.close()
 	v.workers.Wait()
+	v.out.drain() // somebody else may be about to write their answers
 	cancel()
 	err := errors.Join(v.failure(), conn.Close())
 	v.out.flushes.Wait()
@@ -100,23 +100,21 @@ type serving struct {
 	base    context.Context
 	patient bool // reading may wait
 	ended   chan struct{}
-	work    chan job
-	quit    chan struct{} // no more work comes
+	work    chan job // closed when no more comes
 	workers sync.WaitGroup
 	slots   chan struct{}
 	quick   writer // of what is answered where the connection is read
 
 	mu     sync.Mutex
 	closed bool
-	calls  map[uint32]context.CancelFunc
+	calls  map[uint32]*callContext
 	err    error
 }
 
 type job struct {
 	call    uint32
 	program *Program
-	trace   trace.ID
-	req     *http.Request
+	*exchange
 }
 
 // end is called when nothing more arrives.
@@ -140,7 +138,7 @@ func (v *serving) close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true
-	close(v.quit)
+	close(v.work)
 }
 
 // take is called with each frame that arrives.
@@ -168,7 +166,7 @@ func (v *serving) request(call uint32, q sent) error {
 	if have := p.Versions.orFirst(); q.version < have.Low || q.version > have.High {
 		return fmt.Errorf("%w: version %d of %q, which has %v", ErrFrame, q.version, p.Name, have)
 	}
-	target, err := parseTarget(q.Target)
+	x, err := newExchange(q)
 	if err != nil {
 		return err
 	}
@@ -181,12 +179,12 @@ func (v *serving) request(call uint32, q sent) error {
 			return v.refuse(call, fmt.Sprintf("%d requests are under way on the connection", maxCalls))
 		}
 	}
-	ctx, cancel := withTimeout(v.base, q.Timeout)
-	j := job{call, p, q.Trace, newRequest(&requestContext{ctx, q.version, q.Trace}, q, target)}
-	quick := p.Quick != nil && p.Quick(target.Path)
-	known, err := v.begin(j, cancel, quick)
+	x.ctx.begin(v.base, q)
+	j := job{call, p, x}
+	quick := p.Quick != nil && p.Quick(x.target.Path)
+	known, err := v.begin(j, quick)
 	if !known {
-		cancel()
+		x.ctx.end()
 		<-v.slots
 		return err
 	}
@@ -202,7 +200,7 @@ func (v *serving) request(call uint32, q sent) error {
 // goroutine that is idle takes it; there are as many as there were requests at
 // once, because a goroutine that has grown its stack for a handler need not do it
 // again.
-func (v *serving) begin(j job, cancel context.CancelFunc, quick bool) (ok bool, err error) {
+func (v *serving) begin(j job, quick bool) (ok bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if _, taken := v.calls[j.call]; taken {
@@ -211,7 +209,7 @@ func (v *serving) begin(j job, cancel context.CancelFunc, quick bool) (ok bool, 
 	if v.closed {
 		return false, v.refuse(j.call, "this filer's daemon is ending")
 	}
-	v.calls[j.call] = cancel
+	v.calls[j.call] = &j.ctx
 	if quick {
 		return true, nil
 	}
@@ -233,96 +231,14 @@ func (v *serving) refuse(call uint32, why string) error {
 	return err
 }
 
-func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if timeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, timeout)
-}
-
 func (v *serving) cancel(call uint32) {
 	v.mu.Lock()
-	cancel := v.calls[call]
+	ctx := v.calls[call]
 	v.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if ctx != nil {
+		ctx.end()
 	}
 }
-
-// parseTarget spares targets that are plain paths, as nearly all are, the general
-// parser.
-func parseTarget(s string) (*url.URL, error) {
-	plain := len(s) > 0 && s[0] == '/' && (len(s) == 1 || s[1] != '/')
-	for i := 0; plain && i < len(s); i++ {
-		c := s[i]
-		plain = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '/' || c == '-' || c == '_' || c == '.'
-	}
-	if plain {
-		return &url.URL{Path: s}, nil
-	}
-	u, err := url.ParseRequestURI(s)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFrame, err)
-	}
-	return u, nil
-}
-
-type versionKey struct{}
-
-// A requestContext is a request's, with what its frame says.
-type requestContext struct {
-	context.Context
-	version uint16
-	trace   trace.ID
-}
-
-// Value implements context.Context.
-func (c *requestContext) Value(key any) any {
-	if key == (versionKey{}) {
-		return c.version
-	}
-	if c.trace != 0 && trace.IsKey(key) {
-		return c.trace
-	}
-	return c.Context.Value(key)
-}
-
-// Version returns the version of the program that a request was sent in, by its
-// context; 0 for a request that came by another way.
-func Version(ctx context.Context) uint16 {
-	v, _ := ctx.Value(versionKey{}).(uint16)
-	return v
-}
-
-func newRequest(ctx context.Context, q sent, target *url.URL) *http.Request {
-	var header http.Header
-	if q.ContentType != "" || q.Accept != "" {
-		header = http.Header{}
-	}
-	if q.ContentType != "" {
-		header["Content-Type"] = []string{q.ContentType}
-	}
-	if q.Accept != "" {
-		header["Accept"] = []string{q.Accept}
-	}
-	r := &http.Request{
-		Method: q.Method, URL: target, RequestURI: q.Target, Header: header, Host: "netquorum",
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: http.NoBody, ContentLength: int64(len(q.Body)),
-	}
-	if len(q.Body) > 0 {
-		b := new(body)
-		b.Reset(q.Body)
-		r.Body = b
-	}
-	return r.WithContext(ctx)
-}
-
-// A body is a request's.
-type body struct{ bytes.Reader }
-
-// Close implements io.Closer.
-func (*body) Close() error { return nil }
 
 // run answers requests until there are no more.
 func (v *serving) run(j job) {
@@ -332,9 +248,8 @@ func (v *serving) run(j job) {
 		v.handle(w, j)
 		// An answer that cannot be sent is nobody's loss: the caller is gone.
 		_ = v.answer(w, j, false)
-		select {
-		case j = <-v.work:
-		case <-v.quit:
+		var more bool
+		if j, more = <-v.work; !more {
 			return
 		}
 	}
@@ -344,12 +259,12 @@ func (v *serving) run(j job) {
 // its number may be used again as soon as the peer has it.
 func (v *serving) answer(w *writer, j job, quick bool) error {
 	v.mu.Lock()
-	cancel := v.calls[j.call]
 	delete(v.calls, j.call)
+	others := len(v.calls) > 0
 	v.mu.Unlock()
-	cancel()
+	j.ctx.end()
 	defer func() { <-v.slots }()
-	a := Answer{Status: w.status, Trace: j.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
+	a := Answer{Status: w.status, Trace: j.ctx.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
 	if made := w.header[trace.Header]; a.Trace == 0 && len(made) > 0 { // where requests enter the cluster
 		a.Trace, _ = trace.Parse(made[0])
 	}
@@ -359,7 +274,7 @@ func (v *serving) answer(w *writer, j job, quick bool) error {
 	var room [headRoom]byte
 	head := a.append(room[:0])
 	if !quick || v.patient {
-		return v.out.add(kindAnswer, j.call, head, a.Body)
+		return v.out.add(kindAnswer, j.call, head, a.Body, others)
 	}
 	waiting, err := v.out.post(kindAnswer, j.call, head, a.Body)
 	if err == nil && waiting > 4*maxPending {
@@ -371,20 +286,23 @@ func (v *serving) answer(w *writer, j job, quick bool) error {
 // handle runs the handler. As in net/http, a panic costs one answer and not the
 // process.
 func (v *serving) handle(w *writer, j job) {
-	start := time.Now()
+	var start time.Time
+	if v.server.Done != nil {
+		start = time.Now()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler {
-				v.server.Log.ErrorContext(j.req.Context(), "a handler panicked", "method", j.req.Method, "path", j.req.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				v.server.Log.ErrorContext(&j.ctx, "a handler panicked", "method", j.req.Method, "path", j.req.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 			w.reset()
 			w.status = http.StatusInternalServerError
 		}
 		if v.server.Done != nil {
-			v.server.Done(j.program.Name, j.req, w.status, time.Since(start))
+			v.server.Done(j.program.Name, &j.req, w.status, time.Since(start))
 		}
 	}()
-	j.program.Handler.ServeHTTP(w, j.req)
+	j.program.Handler.ServeHTTP(w, &j.req)
 }
 
 // A writer collects an answer.

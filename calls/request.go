@@ -1,0 +1,69 @@
+package calls
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// An exchange is what a handler gets of a request, in one piece of memory.
+type exchange struct {
+	ctx    callContext
+	req    http.Request
+	target url.URL
+	body   body
+}
+
+func newExchange(q sent) (*exchange, error) {
+	x := &exchange{}
+	if err := parseTarget(&x.target, q.Target); err != nil {
+		return nil, err
+	}
+	r := http.Request{
+		Method: q.Method, URL: &x.target, RequestURI: q.Target, Host: "netquorum",
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: http.NoBody, ContentLength: int64(len(q.Body)),
+	}
+	if q.ContentType != "" || q.Accept != "" {
+		r.Header = http.Header{}
+	}
+	if q.ContentType != "" {
+		r.Header["Content-Type"] = []string{q.ContentType}
+	}
+	if q.Accept != "" {
+		r.Header["Accept"] = []string{q.Accept}
+	}
+	if len(q.Body) > 0 {
+		x.body.Reset(q.Body)
+		r.Body = &x.body
+	}
+	x.req = *r.WithContext(&x.ctx)
+	return x, nil
+}
+
+// parseTarget spares targets that are plain paths, as nearly all are, the general
+// parser.
+func parseTarget(u *url.URL, s string) error {
+	plain := len(s) > 0 && s[0] == '/' && (len(s) == 1 || s[1] != '/')
+	for i := 0; plain && i < len(s); i++ {
+		c := s[i]
+		plain = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '/' || c == '-' || c == '_' || c == '.'
+	}
+	if plain {
+		u.Path = s
+		return nil
+	}
+	parsed, err := url.ParseRequestURI(s)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	*u = *parsed
+	return nil
+}
+
+// A body is a request's.
+type body struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*body) Close() error { return nil }
