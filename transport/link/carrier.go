@@ -302,6 +302,24 @@ func (c *Carrier) takePong(number uint64) {
 	}
 }
 
+// heard is progress by an acknowledgement, of which there may be one with each
+// frame. When that settles all that the carrier owes, the time of the last tick will
+// do, and no clock is read: that it has answered is believed from then on.
+func (c *Carrier) heard() {
+	if c.inflight > 0 || len(c.pings) > 0 || c.state != Up {
+		c.progress(c.link.now())
+		return
+	}
+	c.owes = time.Time{}
+	l := c.link
+	if l.looked.After(c.answered) {
+		c.answered = l.looked
+	}
+	if l.looked.After(l.answered) {
+		l.answered = l.looked
+	}
+}
+
 // progress notes that the peer has shown that what was sent here arrives.
 func (c *Carrier) progress(now time.Time) {
 	c.answered, c.link.answered = now, now

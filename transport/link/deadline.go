@@ -6,67 +6,48 @@ import (
 	"time"
 )
 
-// A deadline is a channel that is closed when a time has come; the time may
-// change.
+// A deadline is a time, which may change, at which a call that waits is woken. The
+// call waits at one channel for all that it can be woken for: that costs half of
+// waiting at two.
 type deadline struct {
-	mu    *sync.Mutex
-	timer *time.Timer
-	over  chan struct{}
-	armed atomic.Bool // there is a time: most streams never have one
-}
+	wake func()
+	over atomic.Bool // it has come
 
-func newDeadline() deadline { return deadline{mu: &sync.Mutex{}, over: make(chan struct{})} }
+	mu    sync.Mutex
+	timer *time.Timer
+	turn  int // of set: an earlier one's timer may be late
+}
 
 // set changes the time; zero is never.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil && !d.timer.Stop() {
-		<-d.over // its function has run or is about to: the channel must not be replaced before
+	d.turn++
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
 	}
-	d.timer = nil
-	d.armed.Store(!t.IsZero())
-	over := false
-	select {
-	case <-d.over:
-		over = true
-	default:
-	}
+	d.over.Store(false)
 	if t.IsZero() {
-		if over {
-			d.over = make(chan struct{})
-		}
 		return
 	}
 	left := time.Until(t)
 	if left <= 0 {
-		if !over {
-			close(d.over)
-		}
+		d.over.Store(true)
+		d.wake()
 		return
 	}
-	if over {
-		d.over = make(chan struct{})
-	}
-	ch := d.over
-	d.timer = time.AfterFunc(left, func() { close(ch) })
+	turn := d.turn
+	d.timer = time.AfterFunc(left, func() { d.come(turn) })
 }
 
-// wait returns the channel.
-func (d *deadline) wait() <-chan struct{} {
+func (d *deadline) come(turn int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.over
+	if turn == d.turn {
+		d.over.Store(true)
+		d.wake()
+	}
 }
 
-func (d *deadline) passed() bool {
-	if !d.armed.Load() {
-		return false
-	}
-	select {
-	case <-d.wait():
-		return true
-	default:
-		return false
-	}
-}
+func (d *deadline) passed() bool { return d.over.Load() }

@@ -39,6 +39,7 @@ type Link struct {
 	ackArmed bool
 	answered time.Time // when the peer last proved to be there
 	due      time.Time // when keepTime is to look next
+	looked   time.Time // when it last did
 	changed  bool
 
 	switches, resent, duplicates uint64

@@ -61,8 +61,8 @@ func (l *Link) newStream(id uint64, c Class, window int) *Stream {
 	s := &Stream{
 		link: l, id: id, class: c,
 		room: make(chan struct{}, 1), data: make(chan struct{}, 1),
-		writable: newDeadline(), readable: newDeadline(),
 	}
+	s.readable.wake, s.writable.wake = s.wakeReader, s.wakeWriter
 	s.send = sender{stream: id, small: maxSmall}
 	if c == Bulk {
 		s.send.small = maxFrame

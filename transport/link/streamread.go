@@ -24,10 +24,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		if len(s.unread) > 0 {
 			continue
 		}
-		select {
-		case <-s.data:
-		case <-s.readable.wait():
-		}
+		<-s.data
 		if n := s.filled(); n > 0 {
 			return n, nil
 		}

@@ -23,10 +23,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 		if n += m; m > 0 {
 			continue
 		}
-		select {
-		case <-s.room:
-		case <-s.writable.wait():
-		}
+		<-s.room
 	}
 	return n, nil
 }

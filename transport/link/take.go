@@ -78,7 +78,7 @@ func (l *Link) takeAck(c *Carrier, h head) error {
 		return fmt.Errorf("%w: stream %d acknowledges what was not sent", ErrProtocol, h.stream)
 	}
 	if proven != nil {
-		proven.progress(l.now())
+		proven.heard()
 	}
 	s.wakeWriter()
 	l.queue(s)

@@ -48,6 +48,7 @@ func (l *Link) noteChange() {
 
 // tick does what is due and returns when something is next.
 func (l *Link) tick(now time.Time) time.Time {
+	l.looked = now
 	if l.err != nil {
 		return now.Add(time.Hour)
 	}
