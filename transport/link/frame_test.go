@@ -167,3 +167,14 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+func TestFrameBuffered(t *testing.T) {
+	whole := putPing(nil, kindPing, 7)
+	for n := range len(whole) + 3 {
+		r := reader{slab: newSlab(maxFrame), start: 3}
+		r.end = 3 + copy(r.slab.b[3:], append(append([]byte(nil), whole...), 1, 2, 3)[:n])
+		if got, want := frameBuffered(&r), n >= len(whole); got != want {
+			t.Errorf("%d of %d bytes: %v", n, len(whole), got)
+		}
+	}
+}

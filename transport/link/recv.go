@@ -129,10 +129,10 @@ func (r *receiver) promote() {
 }
 
 // read notes that the reader has taken n bytes. It reports whether the peer
-// should hear of it now.
-func (r *receiver) read(n int) bool {
+// should hear of it now: when it can be given so much more room.
+func (r *receiver) read(n int, worth uint64) bool {
 	r.taken += uint64(n)
-	return r.taken+r.window >= r.limit+r.window/4
+	return r.taken+r.window >= r.limit+worth
 }
 
 // ack returns what the peer is to be told.

@@ -24,7 +24,7 @@ func TestASenderAndAReceiverOverABadCarrier(t *testing.T) {
 		read := func() {
 			for _, p := range recv.ready {
 				got = append(got, p.b...)
-				recv.read(len(p.b))
+				recv.read(len(p.b), recv.window/4)
 				p.slab.release()
 			}
 			recv.ready = nil
