@@ -57,7 +57,9 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if err := l.out.add(kindRequest, call, s.append(room[:0]), q.Body, others); err != nil && l.claim(call) != nil {
 		l.end(err)
 		return Answer{}, err
-	} // with another error the answer has come, and after it the connection's end
+	}
+	// After an error of which somebody else has told the call, what it was told counts:
+	// an answer may have come, and the connection's end after it, before add returned.
 	select {
 	case got := <-done:
 		answers.Put(done)
