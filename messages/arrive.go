@@ -221,12 +221,10 @@ func (n *Node) write(x *in, r *inRecord, cost int, done func()) {
 			return tx.Bucket(bucketIn).Put(idKey(r.env.id), r.encode())
 		},
 		bytes: cost,
-		done: func(err error) {
+		book: func(err error) {
 			if err != nil {
 				return // the disk has failed: nothing is answered any more
 			}
-			n.mu.Lock()
-			defer n.mu.Unlock()
 			x.writing = false
 			done()
 		},
@@ -283,12 +281,10 @@ func (n *Node) renew(x *in, e *envelope) {
 			return b.Put(key, r.encode())
 		},
 		bytes: 256,
-		done: func(err error) {
+		book: func(err error) {
 			if err != nil {
 				return
 			}
-			n.mu.Lock()
-			defer n.mu.Unlock()
 			x.writing = false
 			n.arrived(x)
 		},
@@ -351,11 +347,9 @@ func (n *Node) erase(x *in) {
 	n.commits.submit(x.env.priority, &op{
 		do:    func(tx *bbolt.Tx) error { return tx.Bucket(bucketIn).Delete(idKey(x.env.id)) },
 		bytes: 64,
-		done: func(err error) {
+		book: func(err error) {
 			if err == nil {
-				n.mu.Lock()
 				n.forget(x)
-				n.mu.Unlock()
 			}
 		},
 	})

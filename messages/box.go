@@ -174,18 +174,17 @@ func (n *Node) drop(c *client, list []*kept) <-chan error {
 			}
 			return nil
 		},
-		done: func(err error) {
-			if err == nil {
-				n.mu.Lock()
-				for _, k := range list {
-					delete(c.bySeq, k.id.Seq)
-					c.bytes -= k.size
-				}
-				c.kept = slices.DeleteFunc(c.kept, func(k *kept) bool { return k.gone && c.bySeq[k.id.Seq] != k })
-				n.mu.Unlock()
+		book: func(err error) {
+			if err != nil {
+				return
 			}
-			done <- err
+			for _, k := range list {
+				delete(c.bySeq, k.id.Seq)
+				c.bytes -= k.size
+			}
+			c.kept = slices.DeleteFunc(c.kept, func(k *kept) bool { return k.gone && c.bySeq[k.id.Seq] != k })
 		},
+		done:  func(err error) { done <- err },
 		bytes: 32 * len(list),
 	})
 	return done
@@ -210,21 +209,17 @@ type PendingMessage struct {
 func (b *Box) Pending(max int) []PendingMessage {
 	n := b.node
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	var out []PendingMessage
-	for id, o := range n.outs {
-		if id.Client == b.client && o.durable {
-			out = append(out, n.pendingOf(o))
+	if c := n.clients[b.client]; c != nil {
+		for _, o := range c.outs {
+			if max > 0 && len(out) == max {
+				break
+			}
+			if o.durable {
+				out = append(out, n.pendingOf(o))
+			}
 		}
-	}
-	n.mu.Unlock()
-	slices.SortFunc(out, func(x, y PendingMessage) int {
-		if x.ID.Seq < y.ID.Seq {
-			return -1
-		}
-		return 1
-	})
-	if max > 0 && len(out) > max {
-		out = out[:max]
 	}
 	return out
 }
@@ -248,7 +243,7 @@ func (b *Box) Resend() {
 func (b *Box) Withdraw(ctx context.Context, id ID) error {
 	n := b.node
 	n.mu.Lock()
-	o := n.outs[id]
+	o := n.out(id)
 	if o == nil || id.Client != b.client || o.completing || !o.durable {
 		n.mu.Unlock()
 		return fmt.Errorf("withdrawing %s: %w", id, ErrUnknown)

@@ -25,7 +25,7 @@ func (s *outSession) want(id ID, offset int64) error {
 	n := s.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	o := n.outs[id]
+	o := n.out(id)
 	if o == nil || o.at != s.peer.id || !o.env.spooled || o.completing {
 		return nil // it has been completed or moved on meanwhile
 	}
@@ -110,7 +110,7 @@ func (s *outSession) bulk(buf []byte) ([]byte, error) {
 	}
 	t := s.transfers[i]
 	s.transfers = slices.Delete(s.transfers, i, i+1)
-	live := n.outs[t.out.env.id] == t.out && !t.out.completing && t.out.at == s.peer.id
+	live := n.out(t.out.env.id) == t.out && !t.out.completing && t.out.at == s.peer.id
 	n.mu.Unlock()
 	if !live {
 		t.close()

@@ -11,10 +11,11 @@ import (
 type client struct {
 	name        string
 	incarnation Incarnation
-	next        uint64 // number of the next message
-	position    uint64 // of the next completion
-	reserved    uint64 // numbers below it are reserved on disk
-	pending     int
+	next        uint64        // number of the next message
+	position    uint64        // of the next completion
+	reserved    uint64        // numbers below it are reserved on disk; the committer's alone
+	pending     int           // messages without a completion, and those about to be sent
+	outs        []*out        // those of them that have a number, by it
 	freed       chan struct{} // closed and replaced when there is room again
 
 	kept    []*kept // completions, by position

@@ -190,6 +190,11 @@ func appendEnvelope(b []byte, e *envelope) []byte {
 	return b
 }
 
+// room is at least what appendEnvelope appends.
+func (e *envelope) room() int {
+	return 128 + len(e.id.Client) + len(e.to.Service) + len(e.to.Filer) + len(e.to.Server) + len(e.stream)
+}
+
 func (d *decoder) envelope(filer netquorum.FilerID) (e envelope) {
 	e.id = d.ref(filer)
 	e.to = Target{Service: d.name("service", false), Filer: netquorum.FilerID(d.name("filer", true)), Server: d.name("virtual server", true)}

@@ -5,17 +5,23 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 )
 
 // An op is a part of a transaction. do may be called more than once, each time in
 // a transaction in which nothing of the earlier calls is left; when it fails, only
-// this op is taken out. done is called once, after the sync, in the order of the
-// transaction.
+// this op is taken out. All others are called at most once, in the order of the
+// transaction, and but for do each may be nil: begin before the first do and book
+// after the sync, with the lock of the books held, which all of a transaction take
+// together; done when all are booked, so that whoever it wakes finds the lock free.
+// After a failure there may have been no begin.
 type op struct {
+	begin  func()
 	do     func(*bbolt.Tx) error
 	verify func() error // asked right before the commit; nil for nothing to ask
+	book   func(error)
 	done   func(error)
 	bytes  int
 }
@@ -27,39 +33,46 @@ const (
 	minBatchBulk  = 8
 )
 
+// gatherTurns is how often in a row others get their turn without anything more to
+// write: some microseconds, where a sync takes hundreds.
+const gatherTurns = 64
+
 // A committer is the only writer of the file. It makes one transaction of all that
 // waits while the one before is synced: control first, and always some bulk.
 type committer struct {
-	db *bbolt.DB
+	db    *bbolt.DB
+	books sync.Locker // held by nobody who waits for the committer
 
-	mu     sync.Mutex
-	work   *sync.Cond
-	queues [2][]*op // by priority
-	failed error
-	closed bool
-	syncs  uint64
-	ops    uint64
-	ended  chan struct{}
-	onFail func(error)
+	mu      sync.Mutex
+	work    *sync.Cond
+	queues  [2][]*op     // by priority
+	waiting atomic.Int64 // in the queues
+	failed  error
+	closed  bool
+	syncs   uint64
+	ops     uint64
+	ended   chan struct{}
+	onFail  func(error)
 }
 
-func newCommitter(db *bbolt.DB, onFail func(error)) *committer {
-	c := &committer{db: db, ended: make(chan struct{}), onFail: onFail}
+func newCommitter(db *bbolt.DB, books sync.Locker, onFail func(error)) *committer {
+	c := &committer{db: db, books: books, ended: make(chan struct{}), onFail: onFail}
 	c.work = sync.NewCond(&c.mu)
 	go c.run()
 	return c
 }
 
-// submit never waits. When the file has failed or is closed, done is called at
-// once from a goroutine of its own.
+// submit never waits. When the file has failed or is closed, the op ends at once,
+// in a goroutine of its own.
 func (c *committer) submit(p Priority, o *op) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.unusable(); err != nil {
-		go o.done(err)
+		go c.settle([]*op{o}, err)
 		return
 	}
 	c.queues[p] = append(c.queues[p], o)
+	c.waiting.Add(1)
 	c.work.Signal()
 }
 
@@ -94,13 +107,29 @@ func (c *committer) run() {
 			c.work.Wait()
 		}
 		c.mu.Unlock()
-		// Whoever the last transaction woke is about to submit the next: what is
-		// ready goes along, and two processors do not make two transactions of it.
-		runtime.Gosched()
+		c.gather()
 		c.mu.Lock()
 		batch := c.take()
 		c.mu.Unlock()
 		c.commit(batch)
+	}
+}
+
+// gather lets run whoever the last transaction woke and is about to submit the
+// next, so that one transaction is made of it and not two. Other processors may
+// still be at it when this one has nothing else to do: it is over when some turns
+// in a row have brought nothing.
+func (c *committer) gather() {
+	for quiet, before := 0, int64(0); quiet < gatherTurns; quiet++ {
+		runtime.Gosched()
+		waiting := c.waiting.Load()
+		if waiting >= maxBatchOps {
+			return
+		}
+		if waiting > before {
+			quiet = 0
+		}
+		before = waiting
 	}
 }
 
@@ -119,11 +148,19 @@ func (c *committer) take() []*op {
 	}
 	from(Control, 1)
 	from(Bulk, minBatchBulk)
+	c.waiting.Add(-int64(len(batch)))
 	return batch
 }
 
 // commit writes a batch, less the ops that fail.
 func (c *committer) commit(batch []*op) {
+	c.books.Lock()
+	for _, o := range batch {
+		if o.begin != nil {
+			o.begin()
+		}
+	}
+	c.books.Unlock()
 	for len(batch) > 0 {
 		c.mu.Lock()
 		err := c.failed
@@ -133,17 +170,31 @@ func (c *committer) commit(batch []*op) {
 			bad, err = c.try(batch)
 		}
 		if bad >= 0 {
-			batch[bad].done(err)
+			c.settle(batch[bad:bad+1], err)
 			batch = slices.Delete(batch, bad, bad+1)
 			continue
 		}
 		if err != nil {
 			err = c.fail(err)
 		}
-		for _, o := range batch {
+		c.settle(batch, err)
+		return
+	}
+}
+
+// settle tells what became of ops.
+func (c *committer) settle(ops []*op, err error) {
+	c.books.Lock()
+	for _, o := range ops {
+		if o.book != nil {
+			o.book(err)
+		}
+	}
+	c.books.Unlock()
+	for _, o := range ops {
+		if o.done != nil {
 			o.done(err)
 		}
-		return
 	}
 }
 

@@ -115,15 +115,13 @@ func (n *Node) finish(x *in, v verdict, then func(error)) {
 	n.commits.submit(x.env.priority, &op{
 		do:    func(tx *bbolt.Tx) error { return tx.Bucket(bucketIn).Put(idKey(r.env.id), r.encode()) },
 		bytes: 256 + len(v.result),
-		done: func(err error) {
+		book: func(err error) {
 			if err == nil {
-				n.mu.Lock()
 				x.writing = false
 				n.handled(x)
-				n.mu.Unlock()
 			}
-			then(err)
 		},
+		done: then,
 	})
 	n.kick(q)
 	n.tidy(q)

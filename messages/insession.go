@@ -177,12 +177,10 @@ func (s *inSession) begin() {
 			return tx.Bucket(bucketPeers).Put([]byte(s.from), binary.BigEndian.AppendUint64(v, l.number))
 		},
 		bytes: 64,
-		done: func(err error) {
+		book: func(err error) {
 			if err == nil {
-				n.mu.Lock()
 				s.recorded = true
 				poke(s.wake)
-				n.mu.Unlock()
 			}
 		},
 	})

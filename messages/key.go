@@ -119,7 +119,7 @@ func (n *Node) expireKeys(c *client) {
 	var gone [][]byte
 	kept := c.named[:0]
 	for i, k := range c.named {
-		if (i >= tooMany && k.at.After(since)) || n.outs[k.id] != nil {
+		if (i >= tooMany && k.at.After(since)) || n.out(k.id) != nil {
 			kept = append(kept, k)
 			continue
 		}
@@ -140,8 +140,7 @@ func (n *Node) expireKeys(c *client) {
 			}
 			return nil
 		},
-		bytes: 32 * len(gone),
-		done:  func(error) {}, // a disk that fails ends the node
+		bytes: 32 * len(gone), // a disk that fails ends the node
 	})
 }
 
@@ -153,7 +152,7 @@ func (b *Box) Completion(ctx context.Context, id ID) (Completion, error) {
 	for {
 		n.mu.Lock()
 		c := n.clients[b.client]
-		o := n.outs[id]
+		o := n.out(id)
 		var key []byte
 		var arrived chan struct{}
 		if c != nil {

@@ -112,7 +112,6 @@ type Node struct {
 	session  uint64 // number of the newest one that was opened from here
 	running  context.Context
 	clients  map[string]*client
-	outs     map[ID]*out
 	lines    map[outKey]*outStream
 	peers    map[netquorum.FilerID]*peer
 	calls    map[ID]chan Completion
@@ -135,7 +134,7 @@ func Open(cfg Config) (*Node, error) {
 	cfg = cfg.withDefaults()
 	n := &Node{
 		cfg: cfg, log: cfg.Log,
-		clients: map[string]*client{}, outs: map[ID]*out{}, lines: map[outKey]*outStream{},
+		clients: map[string]*client{}, lines: map[outKey]*outStream{},
 		peers: map[netquorum.FilerID]*peer{}, calls: map[ID]chan Completion{},
 		ins: map[ID]*in{}, from: map[netquorum.FilerID]map[ID]*in{}, queues: map[inKey]*inStream{},
 		services: map[string]*service{}, sessions: map[netquorum.FilerID]*inSession{}, hints: map[string]hint{},
@@ -146,7 +145,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := n.openFiles(); err != nil {
 		return nil, err
 	}
-	n.commits = newCommitter(n.db, func(err error) {
+	n.commits = newCommitter(n.db, &n.mu, func(err error) {
 		n.log.Error("messages stop: the disk failed", "error", err)
 		n.end(err)
 	})

@@ -149,7 +149,7 @@ func (s *outSession) take(kind byte, p []byte) error {
 func (n *Node) accepted(p *peer, id ID, attempt uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if o := n.outs[id]; o != nil && o.at == p.id && o.env.attempt == attempt {
+	if o := n.out(id); o != nil && o.at == p.id && o.env.attempt == attempt {
 		o.accepted = true
 		p.activate(o.line)
 		if o.line.draining { // it came too late to be recalled with the others
@@ -163,7 +163,7 @@ func (n *Node) accepted(p *peer, id ID, attempt uint32) {
 func (n *Node) busy(p *peer, id ID, attempt uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	o := n.outs[id]
+	o := n.out(id)
 	if o == nil || o.at != p.id || o.env.attempt != attempt || !o.sent || o.refused || o.moving || o.completing {
 		return
 	}
@@ -197,7 +197,7 @@ func (n *Node) unpark(p *peer, service string) {
 func (n *Node) refused(p *peer, r refusal) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	o := n.outs[r.id]
+	o := n.out(r.id)
 	if o == nil {
 		p.settle(r.id, r.priority, r.attempt)
 		return
@@ -224,7 +224,7 @@ func (n *Node) refused(p *peer, r refusal) {
 func (n *Node) told(p *peer, id ID, priority Priority, v verdict) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	o := n.outs[id]
+	o := n.out(id)
 	switch {
 	case o == nil:
 		p.settle(id, priority, 0)

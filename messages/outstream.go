@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -84,25 +85,31 @@ func (n *Node) enter(o *out) {
 	}
 }
 
+// findOut looks for a number in a list that is ordered by it.
+func findOut(list []*out, seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(list, seq, func(o *out, seq uint64) int { return cmp.Compare(o.env.id.Seq, seq) })
+}
+
+// dropOut removes from a list what is most often its first.
+func dropOut(list []*out, i int) []*out {
+	if i > 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	list[0] = nil
+	return list[1:]
+}
+
 // leave takes a completed message out of its stream.
 func (n *Node) leave(o *out) {
-	delete(n.outs, o.env.id)
-	s := o.line
-	i, ok := slices.BinarySearchFunc(s.outs, o.env.id.Seq, func(x *out, seq uint64) int {
-		if x.env.id.Seq < seq {
-			return -1
-		}
-		return int(min(x.env.id.Seq-seq, 1))
-	})
+	c, s := n.client(o.env.id.Client), o.line
+	if i, ok := findOut(c.outs, o.env.id.Seq); ok {
+		c.outs = dropOut(c.outs, i)
+	}
+	i, ok := findOut(s.outs, o.env.id.Seq)
 	if !ok {
 		return
 	}
-	if s.outs[i] = nil; i == 0 {
-		s.outs = s.outs[1:]
-	} else {
-		s.outs = slices.Delete(s.outs, i, i+1)
-	}
-	if i < s.next {
+	if s.outs = dropOut(s.outs, i); i < s.next {
 		s.next--
 	}
 	if !o.completing { // it never reached the disk
@@ -246,12 +253,10 @@ func (n *Node) place(s *outStream, place Place) {
 			return nil
 		},
 		bytes: 256 * len(list),
-		done: func(err error) {
+		book: func(err error) {
 			if err != nil {
 				return // the disk has failed
 			}
-			n.mu.Lock()
-			defer n.mu.Unlock()
 			for _, o := range list {
 				o.moving = false
 				if o.completing {

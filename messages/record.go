@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/netquorum/netquorum"
 )
 
@@ -28,6 +30,15 @@ var (
 var buckets = [][]byte{bucketMeta, bucketClients, bucketOut, bucketDone, bucketIn, bucketPeers, bucketApps, bucketKeys}
 
 const recordVersion = 1
+
+// rising returns a bucket whose new keys mostly follow all others of their client.
+// bolt leaves half of each page free for keys that come in between; here the pages
+// are filled, and half as many are written.
+func rising(tx *bbolt.Tx, name []byte) *bbolt.Bucket {
+	b := tx.Bucket(name)
+	b.FillPercent = 1
+	return b
+}
 
 func (d *decoder) version() {
 	if v := d.u8(); d.err == nil && v != recordVersion {
@@ -91,7 +102,7 @@ type outRecord struct {
 }
 
 func (r *outRecord) encode() []byte {
-	b := make([]byte, 0, 256+len(r.inline))
+	b := make([]byte, 0, 8+len(r.at)+len(r.file)+r.env.room()+len(r.inline))
 	b = append(b, recordVersion)
 	b = appendString(b, string(r.at))
 	b = appendString(b, r.file)
@@ -157,7 +168,7 @@ type inRecord struct {
 }
 
 func (r *inRecord) encode() []byte {
-	b := make([]byte, 0, 256+len(r.inline)+len(r.result))
+	b := make([]byte, 0, 48+len(r.file)+r.env.room()+len(r.inline)+len(r.place.Filer)+len(r.reason)+len(r.result))
 	b = append(b, recordVersion, byte(r.state))
 	b = appendTime(b, r.at)
 	b = appendString(b, r.file)

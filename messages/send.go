@@ -59,36 +59,38 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 		n.discardBody(o)
 		return nil, err
 	}
-	done := make(chan error, 1)
-	n.mu.Lock()
-	o.env.id = ID{Filer: n.cfg.Self, Client: name, Incarnation: c.incarnation, Seq: c.next}
-	c.next++
-	n.outs[o.env.id] = o
-	if wait != nil {
-		n.calls[o.env.id] = wait
-	}
-	n.enter(o)
-	n.commits.submit(m.Priority, &op{
+	priority, done := m.Priority, make(chan error, 1)
+	n.commits.submit(priority, &op{
+		begin: func() {
+			o.env.id = ID{Filer: n.cfg.Self, Client: name, Incarnation: c.incarnation, Seq: c.next}
+			c.next++
+			c.outs = append(c.outs, o)
+			if wait != nil {
+				n.calls[o.env.id] = wait
+			}
+			n.enter(o)
+		},
 		do:    func(tx *bbolt.Tx) error { return n.writeOut(tx, c, o, inline) },
 		bytes: int(cost),
-		done: func(err error) {
-			n.room[m.Priority].Release(cost)
-			n.mu.Lock()
-			if err == nil {
-				o.durable = true
-				c.reserved = max(c.reserved, o.reserves)
-				n.counts.Sent++
-				n.route(o.line)
-			} else {
-				delete(n.calls, o.env.id)
-				n.leave(o)
+		book: func(err error) {
+			if err != nil {
+				if o.line != nil {
+					delete(n.calls, o.env.id)
+					n.leave(o)
+				}
 				c.release()
+				return
 			}
-			n.mu.Unlock()
+			o.durable = true
+			c.reserved = max(c.reserved, o.reserves)
+			n.counts.Sent++
+			n.route(o.line)
+		},
+		done: func(err error) {
+			n.room[priority].Release(cost)
 			done <- err
 		},
 	})
-	n.mu.Unlock()
 	if err := <-done; err != nil { // the disk takes no longer than it must
 		n.discardBody(o)
 		return nil, err
@@ -168,20 +170,29 @@ func (n *Node) discardBody(o *out) {
 	}
 }
 
-// writeOut writes a new message with the target that it has by now.
+// out returns a message without a completion, nil when there is none. The caller
+// holds mu.
+func (n *Node) out(id ID) *out {
+	if c := n.clients[id.Client]; c != nil {
+		if i, ok := findOut(c.outs, id.Seq); ok && c.outs[i].env.id == id {
+			return c.outs[i]
+		}
+	}
+	return nil
+}
+
+// writeOut writes a new message with its first target: until that is on disk
+// nothing about the message changes.
 func (n *Node) writeOut(tx *bbolt.Tx, c *client, o *out, inline []byte) error {
-	n.mu.Lock()
 	r := outRecord{env: o.env, at: o.at, file: o.file, inline: inline}
-	reserved := r.env.id.Seq < c.reserved
-	n.mu.Unlock()
-	if !reserved {
+	if r.env.id.Seq >= c.reserved {
 		bound, err := c.reserve(tx, r.env.id.Seq, 0)
 		if err != nil {
 			return err
 		}
 		o.reserves = bound
 	}
-	return errors.Join(tx.Bucket(bucketOut).Put(idKey(r.env.id), r.encode()), writeKey(tx, o))
+	return errors.Join(rising(tx, bucketOut).Put(idKey(r.env.id), r.encode()), writeKey(tx, o))
 }
 
 func (n *Node) loadOut(v []byte, named map[string]bool) error {
@@ -196,7 +207,7 @@ func (n *Node) loadOut(v []byte, named map[string]bool) error {
 	}
 	c := n.client(r.env.id.Client)
 	c.pending++
-	n.outs[r.env.id] = o
+	c.outs = append(c.outs, o) // they are loaded in this order
 	n.enter(o)
 	return nil
 }
@@ -231,16 +242,19 @@ func (n *Node) complete(o *out, by netquorum.FilerID, v verdict, then func(error
 			return tx.Bucket(bucketDone).Put(doneKey(id.Client, position), r.encode())
 		},
 		bytes: 128 + len(v.result),
+		book: func(err error) {
+			if err != nil {
+				return // the disk has failed
+			}
+			n.completed(o, c, by)
+			if keep {
+				c.keep(&kept{position: position, id: id, size: int64(len(v.result)) + keptOverhead, at: r.at})
+				c.announce()
+				n.expire(c)
+			}
+		},
 		done: func(err error) {
 			if err == nil {
-				n.mu.Lock()
-				n.completed(o, c, by)
-				if keep {
-					c.keep(&kept{position: position, id: id, size: int64(len(v.result)) + keptOverhead, at: r.at})
-					c.announce()
-					n.expire(c)
-				}
-				n.mu.Unlock()
 				n.discardBody(o)
 				if wait != nil {
 					wait <- r.completion(nil)

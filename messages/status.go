@@ -74,22 +74,17 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Status{
-		Self: n.cfg.Self, Pending: len(n.outs), SpoolOut: n.spool.out.Load(), SpoolIn: n.spool.in.Load(), Counts: n.counts,
+		Self: n.cfg.Self, SpoolOut: n.spool.out.Load(), SpoolIn: n.spool.in.Load(), Counts: n.counts,
 	}
-	clients := map[string]*ClientStatus{}
 	for _, name := range slices.Sorted(maps.Keys(n.clients)) {
 		c := n.clients[name]
 		s.Completions += len(c.kept)
-		s.Clients = append(s.Clients, ClientStatus{Client: name, Incarnation: c.incarnation.String(), Next: c.next, Pending: c.pending, Completions: len(c.kept)})
-		clients[name] = &s.Clients[len(s.Clients)-1]
-	}
-	for i := range s.Clients { // append has moved them
-		clients[s.Clients[i].Client] = &s.Clients[i]
-	}
-	for id, o := range n.outs {
-		if c := clients[id.Client]; c.Oldest.IsZero() || o.env.sent.Before(c.Oldest) {
-			c.Oldest = o.env.sent
+		s.Pending += len(c.outs)
+		cs := ClientStatus{Client: name, Incarnation: c.incarnation.String(), Next: c.next, Pending: c.pending, Completions: len(c.kept)}
+		if len(c.outs) > 0 {
+			cs.Oldest = c.outs[0].env.sent
 		}
+		s.Clients = append(s.Clients, cs)
 	}
 	for _, x := range n.ins {
 		if x.waits() {

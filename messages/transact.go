@@ -55,9 +55,7 @@ func (n *Node) transactOne(q *inStream, x *in, h TxHandler) {
 		// transaction ran.
 		verify: hostedHere,
 		bytes:  512 + int(min(x.env.size, MaxInline)),
-		done: func(err error) {
-			n.mu.Lock()
-			defer n.mu.Unlock()
+		book: func(err error) {
 			q.inTx--
 			q.service.running[x.env.priority]--
 			x.running = false

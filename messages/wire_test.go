@@ -88,6 +88,19 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestRecordsAreMadeInOnePiece: the room that they ask for is enough, and not much
+// more.
+func TestRecordsAreMadeInOnePiece(t *testing.T) {
+	spooled := sampleEnv
+	spooled.spooled = true
+	spooled.id.Client, spooled.stream = strings.Repeat("c", MaxName), strings.Repeat("s", MaxName)
+	for _, e := range []envelope{sampleEnv, spooled} {
+		if size, room := len(appendEnvelope(nil, &e)), e.room(); size > room || size < room-64 {
+			t.Errorf("an envelope of %d bytes was given %d", size, room)
+		}
+	}
+}
+
 func TestRecordsReadBack(t *testing.T) {
 	spooled := sampleEnv
 	spooled.spooled, spooled.size = true, 1<<26
