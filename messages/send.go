@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -29,6 +30,10 @@ type out struct {
 	accepted   bool   // on at's disk
 	completing bool   // its completion is being written
 }
+
+// ends are the channels over which senders hear of their messages: each is sent one
+// value and read once.
+var ends = sync.Pool{New: func() any { return make(chan error, 1) }}
 
 // send puts a message into the outbox and returns when it is on disk. wait, when
 // given, receives the completion instead of the box.
@@ -59,7 +64,7 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 		n.discardBody(o)
 		return nil, err
 	}
-	priority, done := m.Priority, make(chan error, 1)
+	priority, done := m.Priority, ends.Get().(chan error)
 	n.commits.submit(priority, &op{
 		begin: func() {
 			o.env.id = ID{Filer: n.cfg.Self, Client: name, Incarnation: c.incarnation, Seq: c.next}
@@ -73,6 +78,7 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 		do:    func(tx *bbolt.Tx) error { return n.writeOut(tx, c, o, inline) },
 		bytes: int(cost),
 		book: func(err error) {
+			n.room[priority].Release(cost)
 			if err != nil {
 				if o.line != nil {
 					delete(n.calls, o.env.id)
@@ -86,12 +92,11 @@ func (n *Node) send(ctx context.Context, name string, m Message, wait chan Compl
 			n.counts.Sent++
 			n.route(o.line)
 		},
-		done: func(err error) {
-			n.room[priority].Release(cost)
-			done <- err
-		},
+		done: func(err error) { done <- err },
 	})
-	if err := <-done; err != nil { // the disk takes no longer than it must
+	err = <-done // the disk takes no longer than it must
+	ends.Put(done)
+	if err != nil {
 		n.discardBody(o)
 		return nil, err
 	}
