@@ -11,7 +11,8 @@
 // something for, a node keeps a session (outsession.go, bulk.go). The other end of a
 // session (insession.go) puts what arrives (arrive.go, upload.go) into the streams
 // of the inbox, from which handlers are called (dispatch.go, transact.go, serve.go,
-// delivery.go). What nobody comes for is collected (collect.go).
+// delivery.go). What nobody comes for is collected (collect.go), and the room that it
+// had is given back at the next start (files.go, shrink.go).
 //
 // # Once and only once
 //

@@ -37,7 +37,10 @@ func (n *Node) openFiles() error {
 		return fmt.Errorf("%s: %w; move the directory %s away to start with an empty outbox and inbox", path, err, dir)
 	}
 	err := guard(func() (err error) {
-		if n.db, err = openBolt(path); err == nil {
+		if n.db, err = openOwn(path); err != nil {
+			return err
+		}
+		if err = n.shrink(path); err == nil {
 			err = errors.Join(n.begin(), n.load())
 		}
 		return err
@@ -90,6 +93,27 @@ func guard(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// openOwn opens the file that has the path. Another process may have put a smaller
+// one in its place while its lock was waited for.
+func openOwn(path string) (*bbolt.DB, error) {
+	before, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openBolt(path)
+	if err != nil {
+		return nil, err
+	}
+	after, err := os.Stat(path)
+	if err == nil && !os.SameFile(before, after) {
+		err = bolterrors.ErrTimeout
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 func openBolt(path string) (*bbolt.DB, error) {
