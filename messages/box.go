@@ -138,7 +138,11 @@ func (n *Node) readDone(keys [][]byte) (out []Completion, err error) {
 func (b *Box) Forget(ctx context.Context, ids ...ID) error {
 	n := b.node
 	n.mu.Lock()
-	c := n.client(b.client)
+	c := n.clients[b.client]
+	if c == nil {
+		n.mu.Unlock()
+		return nil
+	}
 	var list []*kept
 	for _, id := range ids {
 		if k := c.bySeq[id.Seq]; k != nil && k.id == id && !k.gone {

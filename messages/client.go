@@ -108,6 +108,10 @@ func (c *client) keep(k *kept) {
 	c.bytes += k.size
 }
 
+// unused reports whether nothing was ever sent in the client's name: it was only
+// asked for, and nothing of it is on disk.
+func (c *client) unused() bool { return c.next == 1 && c.pending == 0 && len(c.keys) == 0 }
+
 // release makes room for another message.
 func (c *client) release() {
 	c.pending--

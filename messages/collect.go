@@ -14,9 +14,13 @@ const collectEvery = time.Minute
 func (n *Node) collectAll(ctx context.Context) {
 	for {
 		n.mu.Lock()
-		for _, c := range n.clients {
+		for name, c := range n.clients {
 			n.expire(c)
 			n.expireKeys(c)
+			if c.unused() {
+				delete(n.clients, name)
+				c.announce() // whoever waits for its completions asks anew
+			}
 		}
 		for filer := range n.from {
 			n.expireFrom(filer)
