@@ -44,7 +44,7 @@ type Client struct {
 	closed    bool
 	queued    int
 	lines     map[line]*queue
-	sending   int                       // messages whose ids are not known yet
+	sending   map[string]int            // messages whose ids are not known yet, by key
 	waiting   map[string][]*Sent        // by id; several with one key
 	early     map[string]api.Completion // of messages that may be those that are being sent
 	listening bool
@@ -72,7 +72,7 @@ func New(cfg Config) *Client {
 	}
 	c := &Client{
 		cfg: cfg, log: cfg.Log, api: api.NewClient(cfg.Socket),
-		lines: map[line]*queue{}, waiting: map[string][]*Sent{}, early: map[string]api.Completion{},
+		lines: map[line]*queue{}, waiting: map[string][]*Sent{}, early: map[string]api.Completion{}, sending: map[string]int{},
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c

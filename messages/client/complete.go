@@ -32,7 +32,8 @@ func (c *Client) completed(done api.Completion) {
 	c.mu.Lock()
 	all := c.waiting[done.ID]
 	delete(c.waiting, done.ID)
-	if all == nil && c.sending > 0 {
+	// Another that is being sent with the same key will get the same id.
+	if all == nil && len(c.sending) > 0 || all != nil && c.sending[all[0].message.Key] > 0 {
 		c.early[done.ID] = done
 	}
 	c.mu.Unlock()
@@ -105,7 +106,7 @@ func (c *Client) Missed(ctx context.Context) ([]api.Completion, error) {
 		c.mu.Lock()
 		for _, done := range found {
 			after = done.Position
-			if c.waiting[done.ID] == nil && (c.sending == 0 || c.early[done.ID].ID == "") {
+			if c.waiting[done.ID] == nil && (len(c.sending) == 0 || c.early[done.ID].ID == "") {
 				out = append(out, done)
 			}
 		}

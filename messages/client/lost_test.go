@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,5 +78,43 @@ func TestACompletionThatOvertakesTheAnswerOfItsSendIsNotMissed(t *testing.T) {
 	done, _, err := c.Call(soon(t), Message{To: here, Body: []byte("x")})
 	if err != nil || string(done.Answer) != "x" {
 		t.Errorf("%+v, %v", done, err)
+	}
+}
+
+// TestAnAcknowledgedCompletionIsNotMissedByItsKeysSecondSender holds the answer to the
+// second send with one key back until the first is over and its completion gone.
+func TestAnAcknowledgedCompletionIsNotMissedByItsKeysSecondSender(t *testing.T) {
+	d := newDaemon(t)
+	var c *Client
+	var one *Sent
+	var sends atomic.Int32
+	second := make(chan struct{})
+	d.backend = &meddler{d.messages, func(api.SentMessage) {
+		if sends.Add(1) == 1 {
+			return
+		}
+		close(second)
+		await(t, "the first's end", one.Done())
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+			c.mu.Lock()
+			over := !c.acking
+			c.mu.Unlock()
+			if over {
+				return
+			}
+			<-time.After(time.Millisecond)
+		}
+		t.Error("waited 10 s for the completion to be acknowledged")
+	}}
+	d.start()
+	c = d.client("mxa")
+	one = c.Go(t.Context(), Message{To: here, Key: "k", Stream: "a"}, nil)
+	<-one.Durable()
+	other := c.Go(t.Context(), Message{To: here, Key: "k", Stream: "b"}, nil)
+	await(t, "the second send", second)
+	d.serve("ledger", 1, echo)
+	await(t, "the second's end", other.Done())
+	if _, err := other.Result(); err != nil {
+		t.Error(err)
 	}
 }

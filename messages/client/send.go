@@ -137,7 +137,7 @@ func (c *Client) drain(l line, q *queue) {
 		q.waiting = q.waiting[1:]
 		c.queued--
 		if !s.message.Discard {
-			c.sending++
+			c.sending[s.message.Key]++
 		}
 		c.mu.Unlock()
 		c.sent(s, c.deliver(s))
@@ -195,7 +195,7 @@ func (c *Client) sent(s *Sent, o outcome) {
 	if s.message.Discard || err != nil {
 		if !s.message.Discard {
 			c.mu.Lock()
-			c.settled()
+			c.settled(s.message.Key)
 			c.mu.Unlock()
 		}
 		s.id = id
@@ -203,15 +203,16 @@ func (c *Client) sent(s *Sent, o outcome) {
 		return
 	}
 	s.id = id
-	close(s.durable)
 	c.mu.Lock()
 	done, came := c.early[id]
 	if !came {
 		c.waiting[id] = append(c.waiting[id], s)
 	}
-	delete(c.early, id)
-	c.settled()
+	if c.settled(s.message.Key); c.sending[s.message.Key] == 0 {
+		delete(c.early, id)
+	}
 	c.mu.Unlock()
+	close(s.durable) // not before it waits: who is told may have it handled at once
 	switch {
 	case came:
 		s.finish(done, done.Err())
@@ -256,8 +257,11 @@ const recallTime = 2 * time.Second
 
 // settled counts one message less whose id is not known. When there is none,
 // completions that nobody waits for are those of others. The caller holds mu.
-func (c *Client) settled() {
-	if c.sending--; c.sending == 0 {
+func (c *Client) settled(key string) {
+	if c.sending[key]--; c.sending[key] == 0 {
+		delete(c.sending, key)
+	}
+	if len(c.sending) == 0 {
 		clear(c.early)
 	}
 }
