@@ -122,9 +122,6 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) timing() store.Timing {
 	t := store.DefaultTiming
 	t.Heartbeat, t.Election, t.Lease = c.Heartbeat, c.Heartbeat, c.Heartbeat*3/4
-	// An idle leader writes to every follower this often. Who has slow heartbeats has
-	// a slow machine, which that would keep busy.
-	t.Commit = max(t.Commit, c.Heartbeat/40)
 	return t
 }
 

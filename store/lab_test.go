@@ -63,16 +63,22 @@ func newLab(t testing.TB, n int, adjust ...func(*Options)) *lab {
 func newCluster(t testing.TB, n int, adjust ...func(*Options)) *lab {
 	t.Helper()
 	l := newLab(t, n, adjust...)
+	l.form()
+	return l
+}
+
+// form forms a cluster of all filers.
+func (l *lab) form() {
+	l.t.Helper()
 	ctx := l.context()
 	if err := l.filers[0].Bootstrap(ctx, []fsm.Transaction{put(clusterDocument())}); err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	for _, f := range l.filers[1:] {
 		if err := l.filers[0].AddMember(ctx, f.id); err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
 	}
-	return l
 }
 
 // start opens a filer's store; it may be used for one that was killed.

@@ -48,6 +48,7 @@ func (s *Store) startNode() (*node, error) {
 		return nil, s.startError(err)
 	}
 	s.logs.lead(func() bool { return n.raft.State() == raft.Leader })
+	n.transport.lead(n.committed)
 	n.timing = timing{raft: n.raft, set: s.o.Timing}
 	n.observations = make(chan raft.Observation, 64)
 	n.observer = raft.NewObserver(n.observations, false, func(o *raft.Observation) bool {
@@ -60,6 +61,14 @@ func (s *Store) startNode() (*node, error) {
 	n.raft.RegisterObserver(n.observer)
 	n.watching.Go(func() { s.observe(n) })
 	return n, nil
+}
+
+// committed returns what the leader of a term knows to be committed, if this filer is
+// that leader. In this order: in a later term it may know of entries in place of
+// those that it once sent.
+func (n *node) committed(term uint64) (index uint64, leads bool) {
+	index = n.raft.CommitIndex()
+	return index, n.raft.CurrentTerm() == term && n.raft.State() == raft.Leader
 }
 
 // startError turns what raft says of files that it cannot use into our error.
@@ -82,7 +91,9 @@ func (s *Store) raftConfig() *raft.Config {
 	c.HeartbeatTimeout = s.o.Timing.Heartbeat
 	c.ElectionTimeout = s.o.Timing.Election
 	c.LeaderLeaseTimeout = s.o.Timing.Lease
-	c.CommitTimeout = s.o.Timing.Commit
+	// Followers learn what is committed from tellers. What is left to the library's
+	// empty appends is what has failed, and filers that have just begun.
+	c.CommitTimeout = s.o.Timing.Heartbeat / 4
 	c.MaxAppendEntries = 128
 	c.BatchApplyCh = true
 	c.SnapshotThreshold = s.o.Keep.Snapshot

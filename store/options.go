@@ -76,7 +76,7 @@ type Timing struct {
 	Heartbeat time.Duration // a follower without a leader's sign of life for so long stands for election
 	Election  time.Duration // a candidate starts over after so long
 	Lease     time.Duration // a leader that has not reached a quorum for so long steps down
-	Commit    time.Duration // an idle leader tells its followers what is committed after so long
+	Commit    time.Duration // a leader tells its followers what is committed when no entries follow for so long
 }
 
 // DefaultTiming suits filers on one site with disks that sync in a few

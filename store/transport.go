@@ -52,11 +52,13 @@ type transport struct {
 	urgent   time.Duration // bounds calls of class Urgent
 	snapshot snapshotLimits
 	through  func() uint64   // see earlyLog
+	tellIn   time.Duration   // see teller
 	accepted <-chan net.Conn // streams that other filers opened
 	ended    func()          // called when one of those ends, unless we ended it
 
 	consumer  chan raft.RPC
 	heartbeat atomic.Pointer[func(raft.RPC)]
+	committed atomic.Pointer[func(term uint64) (uint64, bool)]
 	heard     beats
 	acks      acks
 
@@ -71,6 +73,7 @@ type transport struct {
 // A peer is what the transport has to do with one other filer.
 type peer struct {
 	urgent, control, bulk *caller
+	teller                *teller
 
 	mu   sync.Mutex
 	sign chan struct{} // closed at the filer's next sign of life; nil when nobody waits for one
@@ -80,7 +83,7 @@ func newTransport(s *Store) *transport {
 	t := &transport{
 		id: s.o.ID, network: s.o.Network, log: s.o.Log,
 		urgent: 2 * s.o.Timing.Heartbeat, snapshot: defaultSnapshotLimits,
-		through: s.logs.through, accepted: s.acceptor.conns, ended: s.suspect,
+		through: s.logs.through, tellIn: s.o.Timing.Commit, accepted: s.acceptor.conns, ended: s.suspect,
 		consumer: make(chan raft.RPC), peers: map[raft.ServerAddress]*peer{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -106,6 +109,7 @@ func (t *transport) peer(to raft.ServerAddress) *peer {
 	if p == nil {
 		id := netquorum.FilerID(to)
 		p = &peer{urgent: newCaller(t, id, Urgent), control: newCaller(t, id, Control), bulk: newCaller(t, id, Bulk)}
+		p.teller = t.newTeller(raft.ServerID(id), to)
 		t.peers[to] = p
 	}
 	return p
@@ -117,9 +121,22 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *
 	if isHeartbeat(req) {
 		return t.sendHeartbeat(p, id, req, resp)
 	}
-	req.LeaderCommitIndex = min(req.LeaderCommitIndex, t.through())
 	// Raft goes on behind the last entry that it finds in the request afterwards.
 	req.Entries = req.Entries[:fitting(req.Entries)]
+	// The library's follower takes all that it has up to LeaderCommitIndex for
+	// committed, also what lies behind the entries of the request, which may be of
+	// another leader.
+	last, _ := lastOf(req)
+	req.LeaderCommitIndex = min(req.LeaderCommitIndex, t.through(), last)
+	err := t.sendEntries(p, id, req, resp)
+	if err == nil && resp.Success {
+		p.teller.acknowledged(req)
+	}
+	return err
+}
+
+// sendEntries sends an append, and once more after a sign of life if that failed.
+func (t *transport) sendEntries(p *peer, id raft.ServerID, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	err := t.append(p.control, id, req, resp, appendTimeout)
 	if err == nil {
 		return nil
@@ -133,6 +150,28 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *
 	case <-t.ctx.Done():
 	}
 	return err
+}
+
+// lead sets how to find out what is committed in a term that this filer leads. Until
+// then it leads none.
+func (t *transport) lead(committed func(term uint64) (index uint64, leads bool)) {
+	t.committed.Store(&committed)
+}
+
+func (t *transport) newTeller(id raft.ServerID, to raft.ServerAddress) *teller {
+	n := &teller{after: t.tellIn}
+	n.committed = func(term uint64) (uint64, bool) {
+		f := t.committed.Load()
+		if f == nil {
+			return 0, false
+		}
+		index, leads := (*f)(term)
+		return min(index, t.through()), leads
+	}
+	n.send = func(req *raft.AppendEntriesRequest) {
+		t.spawn(func() { n.sent(t.AppendEntries(id, to, req, &raft.AppendEntriesResponse{})) })
+	}
+	return n
 }
 
 // isHeartbeat reports whether a request is one of those that raft sends beside its
