@@ -16,11 +16,11 @@ const pathLinks = "/links"
 
 // link is how patient links are: a path that is silent for about half a heartbeat
 // is not used, so that raft, which gives a leader one to three, sees nothing of it.
-// Acknowledgements wait longer where the machine is slow; what is under way is at
-// most a window, so that longer than this they would slow down a restore.
+// Acknowledgements may wait for something to travel with, but those of much data
+// not for heartbeats: that would slow down a restore.
 func (c Config) link() link.Config {
 	return link.Config{
-		Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10, AckDelay: c.Heartbeat / 50,
+		Ping: c.Heartbeat / 4, Suspect: c.Heartbeat * 3 / 10, AckDelay: c.Heartbeat / 50, AckPatience: c.Heartbeat / 10,
 		GiveUp: 25 * c.Heartbeat, Patience: 75 * c.Heartbeat,
 	}
 }

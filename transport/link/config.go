@@ -76,8 +76,10 @@ type Config struct {
 	// Settle is how long a carrier of lesser rank must have worked until
 	// traffic returns to it.
 	Settle time.Duration
-	// AckDelay is how long an acknowledgement waits for data to travel with.
-	AckDelay time.Duration
+	// AckDelay is how long an acknowledgement waits for data to travel with, and
+	// AckPatience how long that of little data does, which holds up nobody. A peer
+	// that waits for longer than Suspect doubts the carrier.
+	AckDelay, AckPatience time.Duration
 	// Window is the most that one stream has under way or unread. Bulk streams
 	// begin with BulkWindow and grow to MaxBulkWindow on long ways.
 	Window, BulkWindow, MaxBulkWindow int
@@ -95,6 +97,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Patience, 15*time.Second)
 	set(&c.Settle, time.Second)
 	set(&c.AckDelay, 4*time.Millisecond)
+	set(&c.AckPatience, 20*time.Millisecond)
 	bytes := func(n *int, v int) {
 		if *n == 0 {
 			*n = v

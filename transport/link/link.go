@@ -34,9 +34,11 @@ type Link struct {
 	partial  []byte // of a message on the control stream
 	ready    [3]turns
 	dirty    []*Stream // whose acknowledgement is to be sent
+	owed     int       // how many bytes arrived since acknowledgements left
 	ackNow   bool
 	ackTimer *time.Timer
 	ackArmed bool
+	spared   int       // see sparedMost
 	answered time.Time // when the peer last proved to be there
 	due      time.Time // when keepTime is to look next
 	looked   time.Time // when it last did
@@ -170,7 +172,7 @@ func (l *Link) choose(now time.Time) {
 		}
 		// What the peer was told on the old carrier may not have reached it.
 		for _, s := range l.streams {
-			l.owe(s)
+			l.owe(s, 0)
 		}
 		l.ackNow = true
 		l.noteChange()

@@ -137,7 +137,7 @@ func (s *Stream) consumed(n int) {
 	if !tell || s.recv.ended || s.err != nil || s.closed {
 		return
 	}
-	l.owe(s)
+	l.owe(s, 0)
 	l.ackNow = true
 	l.ordinary.kick(true)
 }

@@ -79,6 +79,7 @@ func (l *Link) tick(now time.Time) time.Time {
 			c.nextPing = now.Add(l.cfg.Ping)
 			l.resendLost(c)
 			if c == l.ordinary {
+				l.spared = 0
 				l.askForRoom()
 			}
 		}

@@ -120,13 +120,7 @@ func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
 		large, _ = l.gather(c, Bulk, now)
 	}
 	if (c == l.ordinary || c == l.bulk) && (l.ackNow || large != nil || len(c.batch) > 0) {
-		for _, s := range l.dirty {
-			s.dirty = false
-			offset, limit := s.recv.ack()
-			c.batch = putAck(c.batch, s.id, offset, limit)
-		}
-		clear(l.dirty)
-		l.dirty, l.ackNow = l.dirty[:0], false
+		c.batch = l.acknowledge(c.batch)
 	}
 	return large
 }
