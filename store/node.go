@@ -93,7 +93,7 @@ func (s *Store) raftConfig() *raft.Config {
 	c.LeaderLeaseTimeout = s.o.Timing.Lease
 	// Followers learn what is committed from tellers. What is left to the library's
 	// empty appends is what has failed, and filers that have just begun.
-	c.CommitTimeout = s.o.Timing.Heartbeat / 4
+	c.CommitTimeout = s.o.Timing.Heartbeat / 2
 	c.MaxAppendEntries = 128
 	c.BatchApplyCh = true
 	c.SnapshotThreshold = s.o.Keep.Snapshot

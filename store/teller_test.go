@@ -212,7 +212,7 @@ func TestAnIdleLeaderIsSilentAndItsFollowersAreNotLate(t *testing.T) {
 	})
 	appends.Store(0)
 	<-time.After(slowRepeat.Heartbeat / 2)
-	// Each peer is sent one every 500 to 1000 ms; every 5 to 10 ms before.
+	// Each peer is sent one every one or two seconds; every 5 to 10 ms before.
 	if n := appends.Load(); n > 8 {
 		t.Errorf("%d appends in %v without anything to say", n, slowRepeat.Heartbeat/2)
 	}
