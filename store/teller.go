@@ -31,7 +31,7 @@ type teller struct {
 
 // acknowledged notes that the follower has said yes to a request.
 func (t *teller) acknowledged(req *raft.AppendEntriesRequest) {
-	known := raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader, LeaderCommitIndex: req.LeaderCommitIndex}
+	known := raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, LeaderCommitIndex: req.LeaderCommitIndex}
 	known.PrevLogEntry, known.PrevLogTerm = lastOf(req)
 	t.mu.Lock()
 	defer t.mu.Unlock()
