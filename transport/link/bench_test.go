@@ -2,6 +2,8 @@ package link_test
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -134,51 +136,103 @@ func BenchmarkRoundTrip(b *testing.B) {
 	b.ReportMetric(float64(percentile(took[2], 0.5))/float64(bare), "read/bare")
 }
 
-// BenchmarkBulk is 64 MiB over one TCP connection, bare and as a bulk stream, in
-// turns.
+// BenchmarkBulk is 64 MiB over one TCP connection, in turns: bare, as a bulk stream
+// that is written and read, and as one that io.Copy brings data to and from.
 func BenchmarkBulk(b *testing.B) {
 	const size = 64 << 20
 	x, y := loopback(b)
 	p := linked(b, true)
 	from, to := p.Streams(b, link.Bulk)
 	body := make([]byte, 256<<10)
-	send := func(w io.Writer, r io.Reader) time.Duration {
-		start := time.Now()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			buf := make([]byte, 256<<10)
+	written := func(w io.Writer) func() error {
+		return func() error {
+			for range size / len(body) {
+				if _, err := w.Write(body); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	buf := make([]byte, 256<<10)
+	read := func(r io.Reader) func() error {
+		return func() error {
 			for got := 0; got < size; {
 				n, err := r.Read(buf)
 				if err != nil {
-					b.Error(err)
-					return
+					return err
 				}
 				got += n
 			}
-		})
-		for range size / len(body) {
-			if _, err := w.Write(body); err != nil {
+			return nil
+		}
+	}
+	lanes := []struct {
+		name          string
+		send, receive func() error
+		took, cpu     time.Duration
+	}{
+		{name: "bare", send: written(x), receive: read(y)},
+		{name: "link", send: written(from), receive: read(to)},
+		{name: "copy", send: func() error {
+			_, err := from.ReadFrom(&supply{size})
+			return err
+		}, receive: func() error {
+			if _, err := to.WriteTo(&demand{size}); err != errEnough {
+				return fmt.Errorf("the copy ended with %w", err)
+			}
+			return nil
+		}},
+	}
+	b.SetBytes(int64(len(lanes)) * size)
+	for b.Loop() {
+		for i := range lanes {
+			l := &lanes[i]
+			cpu, start := processorTime(), time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if err := l.receive(); err != nil {
+					b.Error(err)
+				}
+			})
+			if err := l.send(); err != nil {
 				b.Fatal(err)
 			}
+			wg.Wait()
+			l.took += time.Since(start)
+			l.cpu += processorTime() - cpu
 		}
-		wg.Wait()
-		return time.Since(start)
 	}
-	var took, cpu [2]time.Duration
-	b.SetBytes(2 * size)
-	for b.Loop() {
-		at := processorTime()
-		took[0] += send(x, y)
-		cpu[0] += processorTime() - at
-		at = processorTime()
-		took[1] += send(from, to)
-		cpu[1] += processorTime() - at
+	for _, l := range lanes {
+		b.ReportMetric(float64(size>>20)*float64(b.N)/l.took.Seconds(), l.name+"-MiB/s")
+		b.ReportMetric(lanes[0].took.Seconds()/l.took.Seconds(), l.name+"/bare")
+		b.ReportMetric(l.cpu.Seconds()/lanes[0].cpu.Seconds(), "cpu-"+l.name+"/bare")
 	}
-	mib := float64(size>>20) * float64(b.N)
-	b.ReportMetric(mib/took[0].Seconds(), "bare-MiB/s")
-	b.ReportMetric(mib/took[1].Seconds(), "link-MiB/s")
-	b.ReportMetric(took[0].Seconds()/took[1].Seconds(), "link/bare")
-	b.ReportMetric(cpu[1].Seconds()/cpu[0].Seconds(), "cpu-link/bare")
+}
+
+// supply is left bytes of whatever is in the memory that they are read to, as what
+// is written to the bare connection is in memory already.
+type supply struct{ left int }
+
+func (s *supply) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), s.left)
+	s.left -= n
+	return n, nil
+}
+
+var errEnough = errors.New("enough")
+
+// demand takes left bytes, and tells with the last.
+type demand struct{ left int }
+
+func (d *demand) Write(p []byte) (int, error) {
+	if d.left -= len(p); d.left <= 0 {
+		return len(p), errEnough
+	}
+	return len(p), nil
 }
 
 // processorTime is what the process has used: on a machine that is busy with

@@ -120,7 +120,7 @@ func (l *Link) takeMessage(kind byte, id uint64, body []byte) error {
 			return errors.New("an answer to no offer")
 		}
 		s.service = s.offered[body[8]]
-		s.send.limit = max(s.send.limit, binary.BigEndian.Uint64(body))
+		s.send.begin(binary.BigEndian.Uint64(body))
 		close(s.opened)
 	case messageRefused:
 		s.fail(fmt.Errorf("%w: %q", ErrNotServed, s.offered))
@@ -186,7 +186,7 @@ func (l *Link) takeOpen(id uint64, body []byte) error {
 	}
 	s := l.newStream(id, class, l.window(class))
 	s.service = name
-	s.send.limit = window
+	s.send.begin(window)
 	l.tell(openedMessage(s, which))
 	l.mu.Unlock()
 	take(s)

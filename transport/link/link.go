@@ -60,7 +60,7 @@ func New(cfg Config) *Link {
 		answered: time.Now(),
 	}
 	l.control = l.newStream(0, Control, controlWindow)
-	l.control.send.limit = controlWindow
+	l.control.send.begin(controlWindow)
 	l.control.onData, l.control.onEnd = l.takeControl, func(error) {}
 	l.ackTimer = time.AfterFunc(time.Hour, l.sendAcks)
 	l.ackTimer.Stop()

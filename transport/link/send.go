@@ -47,8 +47,23 @@ type sender struct {
 	tail   *slab
 	end    uint64 // the offset after what was written
 	limit  uint64 // up to which the peer takes data
+	window uint64 // what it takes beyond what its reader has taken, at least
 	small  int    // the most that a frame has, head included
 	ended  bool   // an end was written
+}
+
+// begin notes the window that the peer begins with.
+func (q *sender) begin(window uint64) {
+	q.limit, q.window = max(q.limit, window), window
+}
+
+// tooEarly reports whether there is data for which the peer has no room yet.
+func (q *sender) tooEarly() bool {
+	end := q.end
+	if q.ended {
+		end-- // which takes no room
+	}
+	return end > q.limit
 }
 
 // room is how much may be written. What is written but cannot be sent would be

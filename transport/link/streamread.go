@@ -70,9 +70,15 @@ func (s *Stream) readUnread(p []byte) int {
 		}
 		pieces++
 	}
-	if n == 0 {
-		return 0
+	if n > 0 {
+		s.taken(pieces, n)
 	}
+	return n
+}
+
+// taken gives back the memory of unread pieces, and notes that the reader has n bytes
+// more.
+func (s *Stream) taken(pieces, n int) {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
 	for _, u := range s.unread[:pieces] {
@@ -82,7 +88,6 @@ func (s *Stream) readUnread(p []byte) int {
 	clear(s.unread[left:])
 	s.unread = s.unread[:left]
 	s.consumed(n)
-	return n
 }
 
 // fetch takes over what has arrived. If that is nothing, what arrives goes to the

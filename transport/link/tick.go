@@ -190,12 +190,13 @@ func (l *Link) resendLost(c *Carrier) {
 	}
 }
 
-// askForRoom sends an empty frame where Write has waited for some time, since
-// the acknowledgement that made room may have been lost: the answer repeats it.
+// askForRoom sends an empty frame where Write or what was written has waited for
+// some time, since the acknowledgement that made room may have been lost: the answer
+// repeats it.
 func (l *Link) askForRoom() {
 	const patience = 4 // pings
 	for _, s := range l.streams {
-		if !s.waits || s.send.room() > 0 {
+		if (!s.waits || s.send.room() > 0) && (!s.send.tooEarly() || s.stopped) {
 			continue
 		}
 		if s.starved++; s.starved >= patience && len(l.ordinary.out) < maxSmall {

@@ -89,7 +89,11 @@ func badly(t *testing.T, k Kind, paths int, f memlink.Faults, set ...func(*link.
 			s.SetDeadline(time.Now().Add(time.Minute))
 			what := make([]byte, min(400_000, size))
 			rand.NewChaCha8([32]byte{byte(i)}).Read(what)
-			go s.Write(what)
+			if i < 3 {
+				go s.Write(what)
+			} else {
+				go s.ReadFrom(&pieces{r: rand.New(rand.NewPCG(uint64(i), 3)), left: what})
+			}
 			got := make([]byte, len(what))
 			if n, err := io.ReadFull(s, got); err != nil || !slices.Equal(got, what) {
 				t.Errorf("stream %d: damaged after %d bytes, %v", i, n, err)

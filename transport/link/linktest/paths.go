@@ -132,3 +132,43 @@ func cutAcks(t *testing.T, k Kind) {
 		t.Errorf("it took %v to hear of it", took)
 	}
 }
+
+// lostAckOfCopy loses the word that there is room for what ReadFrom wrote beyond the
+// window, when nobody is left who waits for room.
+func lostAckOfCopy(t *testing.T, k Kind) {
+	const window, piece = 90_000, 40_000
+	p := NewPair(t, k, 1, func(c *link.Config) { c.BulkWindow = window })
+	a, b := p.Streams(t, link.Bulk)
+	if n, err := a.ReadFrom(&zeroPieces{piece, 3}); n != 3*piece || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if err := a.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "what there was room for to arrive", func() bool { return p.B.Status().Carriers[0].Received > 2*piece })
+	<-time.After(50 * time.Millisecond) // and to be acknowledged
+	w, ok := p.Paths[0].(interface{ Set(memlink.Faults) })
+	if !ok {
+		return // this kind loses nothing
+	}
+	w.Set(memlink.Faults{Lose: 1})
+	if n, err := io.ReadFull(b, make([]byte, 2*piece)); err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	<-time.After(5 * time.Millisecond) // in which the word is lost, and nothing else looks amiss
+	w.Set(memlink.Faults{})
+	b.SetReadDeadline(time.Now().Add(k.bound(time.Second, 5*time.Second)))
+	if n, err := io.Copy(io.Discard, b); n != piece || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+}
+
+// zeroPieces are pieces of a size, the last of which comes with the end.
+type zeroPieces struct{ size, left int }
+
+func (z *zeroPieces) Read(p []byte) (int, error) {
+	if z.left--; z.left > 0 {
+		return min(len(p), z.size), nil
+	}
+	return min(len(p), z.size), io.EOF
+}
