@@ -35,8 +35,9 @@ type Log struct {
 	segmentSize int64
 	dropped     int64
 
-	change sync.Mutex // held by whoever appends or deletes
-	buffer []byte     // of appends
+	change sync.Mutex // held by whoever appends, deletes or closes
+	closed bool
+	buffer []byte // of appends
 
 	mu       sync.RWMutex
 	segments []*segment // by serial; appends go to the last
@@ -96,8 +97,13 @@ func open(dir string, segmentSize int64) (_ *Log, err error) {
 // cleared at opening.
 func (l *Log) Dropped() int64 { return l.dropped }
 
-// Close closes the files.
+// Close closes the files, when an append that is under way has ended: raft's
+// goroutines may outlive a shutdown that the library began by itself. Later appends
+// are refused with os.ErrClosed.
 func (l *Log) Close() error {
+	l.change.Lock()
+	defer l.change.Unlock()
+	l.closed = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -177,6 +183,9 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	}
 	l.change.Lock()
 	defer l.change.Unlock()
+	if l.closed {
+		return fmt.Errorf("append to the log: %w", os.ErrClosed)
+	}
 	for i, e := range entries {
 		if i > 0 && e.Index != entries[i-1].Index+1 {
 			return fmt.Errorf("%w: entry %d follows entry %d", ErrGap, e.Index, entries[i-1].Index)
@@ -275,6 +284,9 @@ func (l *Log) grow(serial uint64, size int64) error {
 func (l *Log) DeleteRange(lo, hi uint64) error {
 	l.change.Lock()
 	defer l.change.Unlock()
+	if l.closed {
+		return fmt.Errorf("delete from the log: %w", os.ErrClosed)
+	}
 	l.mu.Lock()
 	first, last := l.first, l.last()
 	switch {

@@ -283,3 +283,34 @@ func BenchmarkAppend(b *testing.B) {
 		check(b, l.StoreLog(entry(i, 1, 400)))
 	}
 }
+
+// TestALogIsClosedBetweenAppends: a file that is closed under an append may have
+// become another one by its number.
+func TestALogIsClosedBetweenAppends(t *testing.T) {
+	l := openTest(t, t.TempDir())
+	if err := l.StoreLog(entry(1, 1, 100)); err != nil {
+		t.Fatal(err)
+	}
+	begun, ended := make(chan struct{}), make(chan error)
+	go func() {
+		for i := uint64(2); ; i++ {
+			if err := l.StoreLog(entry(i, 1, 100)); err != nil {
+				ended <- err
+				return
+			}
+			if i == 2 {
+				close(begun)
+			}
+		}
+	}()
+	<-begun
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("an append after the end: %v, want os.ErrClosed", err)
+	}
+	if err := l.DeleteRange(1, 1); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a deletion after the end: %v, want os.ErrClosed", err)
+	}
+}
