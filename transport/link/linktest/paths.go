@@ -145,11 +145,17 @@ func lostAckOfCopy(t *testing.T, k Kind) {
 	if err := a.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	Eventually(t, "what there was room for to arrive", func() bool { return p.B.Status().Carriers[0].Received > 2*piece })
+	Eventually(t, "what there was room for to arrive", func() bool {
+		arrived := uint64(0) // bulk data may have a carrier of its own
+		for _, c := range p.B.Status().Carriers {
+			arrived += c.Received
+		}
+		return arrived > 2*piece
+	})
 	<-time.After(50 * time.Millisecond) // and to be acknowledged
 	w, ok := p.Paths[0].(interface{ Set(memlink.Faults) })
-	if !ok {
-		return // this kind loses nothing
+	if !ok || !k.Virtual {
+		return // it loses nothing, or so slowly that the carrier fails meanwhile
 	}
 	w.Set(memlink.Faults{Lose: 1})
 	if n, err := io.ReadFull(b, make([]byte, 2*piece)); err != nil {
