@@ -69,6 +69,21 @@ func readFrame(r *bufio.Reader, buf []byte) (kind byte, payload, grown []byte, e
 	return header[4], payload, buf, nil
 }
 
+// readFrames gives every frame to take until one of both fails. What take is given
+// is used again for the next.
+func readFrames(r *bufio.Reader, buf []byte, take func(kind byte, p []byte) error) error {
+	for {
+		kind, p, grown, err := readFrame(r, buf)
+		if err != nil {
+			return err
+		}
+		buf = grown
+		if err := take(kind, p); err != nil {
+			return err
+		}
+	}
+}
+
 // A hello opens a stream. Number grows with every session of one life of the
 // sender's state, so that a late stream of an earlier session is known as such.
 type hello struct {

@@ -332,16 +332,7 @@ func (s *inSession) collect() (b []byte, closed bool, err error) {
 
 // read takes what the sender says, on either stream.
 func (s *inSession) read(r *bufio.Reader, buf []byte) error {
-	for {
-		kind, p, grown, err := readFrame(r, buf)
-		if err != nil {
-			return err
-		}
-		buf = grown
-		if err := s.take(kind, p); err != nil {
-			return err
-		}
-	}
+	return readFrames(r, buf, s.take)
 }
 
 func (s *inSession) take(kind byte, p []byte) error {

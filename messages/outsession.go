@@ -76,17 +76,7 @@ func (s *outSession) begin() error {
 // read takes what the peer says.
 func (s *outSession) read(ctx context.Context) error {
 	r := bufio.NewReaderSize(s.control, 32<<10)
-	var buf []byte
-	for {
-		kind, p, grown, err := readFrame(r, buf)
-		if err != nil {
-			return err
-		}
-		buf = grown
-		if err := s.take(kind, p); err != nil {
-			return err
-		}
-	}
+	return readFrames(r, nil, s.take)
 }
 
 func (s *outSession) take(kind byte, p []byte) error {

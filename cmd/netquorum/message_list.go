@@ -232,11 +232,11 @@ With --wait, wait until it is so: exit code 4 when the time-out comes first. Wit
 				st, err = c.MessageTarget(ctx, to)
 				return err
 			}
-			for now, err := range c.WatchTarget(ctx, to) {
+			for latest, err := range c.WatchTarget(ctx, to) {
 				if ctx.Err() != nil && cmd.Context().Err() == nil {
 					return api.Refuse(api.ErrTimeout, fmt.Sprintf("%s is not up: %s", to, st.Reason), nil)
 				}
-				if st = now; err != nil || st.Up() {
+				if st = latest; err != nil || st.Up() {
 					return err
 				}
 			}
