@@ -104,7 +104,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	bytes(&c.Window, 256<<10)
-	bytes(&c.BulkWindow, 1<<20)
+	bytes(&c.BulkWindow, 3<<19)
 	bytes(&c.MaxBulkWindow, 8<<20)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

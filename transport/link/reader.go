@@ -29,13 +29,13 @@ func (r *reader) peek(n int) ([]byte, error) {
 // taken.
 func (r *reader) fill(n int) error {
 	if r.slab == nil {
-		r.slab = newSlab(maxFrame)
+		r.slab = slabOf(readSlabs)
 	}
 	if r.start == r.end && r.slab.alone() {
 		r.start, r.end = 0, 0
 	}
 	if r.start+n > len(r.slab.b) {
-		next := newSlab(maxFrame)
+		next := slabOf(readSlabs)
 		r.end = copy(next.b, r.slab.b[r.start:r.end])
 		r.start = 0
 		r.slab.release()

@@ -30,7 +30,15 @@ func newSlab(n int) *slab {
 	case n > 2<<10:
 		i = 1
 	}
-	s := slabPools[i].Get().(*slab)
+	return slabOf(slabPools[i])
+}
+
+// readSlabs are apart from slabs to be sent. Those come back a window later, when no
+// cache has them any more; what is read to is free again as soon as it was taken.
+var readSlabs = slabs(maxFrame)
+
+func slabOf(pool *sync.Pool) *slab {
+	s := pool.Get().(*slab)
 	s.used = 0
 	s.refs.Store(1)
 	return s

@@ -133,7 +133,7 @@ func (s *Stream) consumed(n int) {
 	// TryWrite may need most of the window at once.
 	worth := s.recv.window / 4
 	if s.class == Bulk {
-		worth = s.recv.window / 2
+		worth = s.recv.window / 3
 	}
 	tell := s.recv.read(n, worth)
 	if s.class == Bulk && tell {
