@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -87,22 +88,55 @@ func (s *Store) addHere(ctx context.Context, id netquorum.FilerID) (err error) {
 			err = errors.Join(err, n.remove(ctx, id))
 		}
 	}()
-	err = n.change(ctx, func(index uint64) raft.IndexFuture {
-		return n.raft.AddNonvoter(raft.ServerID(id), serverAddress(id), index, rpcTimeout)
-	})
+	_, err = n.change(ctx, n.raft.AddNonvoter(raft.ServerID(id), serverAddress(id), 0, rpcTimeout))
 	if err != nil {
 		return fmt.Errorf("add filer %s: %w", id, err)
 	}
 	if err := s.catchUp(ctx, id); err != nil {
 		return fmt.Errorf("add filer %s: %w", id, err)
 	}
-	err = n.change(ctx, func(index uint64) raft.IndexFuture {
-		return n.raft.AddVoter(raft.ServerID(id), serverAddress(id), index, rpcTimeout)
-	})
+	at, err := n.change(ctx, n.raft.AddVoter(raft.ServerID(id), serverAddress(id), 0, rpcTimeout))
 	if err != nil {
 		return fmt.Errorf("add filer %s: give it its vote: %w", id, err)
 	}
+	s.spread(ctx, n, id, at)
 	return nil
+}
+
+// spread waits until so many of the voters that were there before know of a new one
+// that the cluster survives what its new size promises. The library refuses its vote
+// to a candidate that has none by its own configuration. So if the leader of three
+// is lost while only the new filer knows of its vote, neither of the other two can
+// lead: the old one's log is too short, and the new one is a stranger to it.
+func (s *Store) spread(ctx context.Context, n *node, added netquorum.FilerID, at uint64) {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	servers, err := n.members()
+	if err != nil {
+		s.o.Log.Warn("it is not known who knows of the new member's vote", "filer", added, "err", err)
+		return
+	}
+	answers := make(chan error, len(servers))
+	former := 1 // with this one
+	for _, srv := range servers {
+		id := netquorum.FilerID(srv.ID)
+		if srv.Suffrage != raft.Voter || id == added || id == s.o.ID {
+			continue
+		}
+		former++
+		asking.Go(func() { answers <- s.askToWait(ctx, id, at) })
+	}
+	for know, left := 1, former-1; know <= former/2; left-- {
+		if left == 0 {
+			s.o.Log.Warn("too few filers know of the new member's vote: until they can be reached, the loss of the leader may leave the cluster without one", "filer", added)
+			return
+		}
+		if <-answers == nil {
+			know++
+		}
+	}
 }
 
 // catchUpRounds is how often a new filer may chase what was committed while it
@@ -114,7 +148,7 @@ const catchUpRounds = 20
 func (s *Store) catchUp(ctx context.Context, id netquorum.FilerID) error {
 	for range catchUpRounds {
 		start := s.o.Now()
-		err := s.askToWait(ctx, id)
+		err := s.askToWait(ctx, id, s.views.load().through)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: it did not catch up in time: %w", errNotAppended, context.Cause(ctx))
 		}
@@ -128,15 +162,15 @@ func (s *Store) catchUp(ctx context.Context, id netquorum.FilerID) error {
 	return fmt.Errorf("%w: it is too slow to keep up with the cluster", ErrMembership)
 }
 
-// askToWait returns when a filer has applied all that this one has by now.
-func (s *Store) askToWait(ctx context.Context, id netquorum.FilerID) error {
-	return s.ask(ctx, id, pathWait, waitRequest{s.views.load().through}, &indexReply{})
+// askToWait returns when a filer has applied the log up to an index.
+func (s *Store) askToWait(ctx context.Context, id netquorum.FilerID, index uint64) error {
+	return s.ask(ctx, id, pathWait, waitRequest{index}, &indexReply{})
 }
 
 // dropLeftovers removes non-voters, other than the given one, that a leader left
 // behind when it died in the middle of adding them.
 func (s *Store) dropLeftovers(ctx context.Context, n *node, except netquorum.FilerID) error {
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotAppended, err)
 	}
@@ -194,7 +228,7 @@ func (s *Store) handOver(ctx context.Context, n *node) error {
 		return fmt.Errorf("%w: %w", errNotAppended, err)
 	}
 	defer resume()
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotAppended, err)
 	}
@@ -204,7 +238,7 @@ func (s *Store) handOver(ctx context.Context, n *node) error {
 		}
 		id := netquorum.FilerID(srv.ID)
 		quick, cancel := context.WithTimeout(ctx, s.o.Timing.Election)
-		err := s.askToWait(quick, id)
+		err := s.askToWait(quick, id, s.views.load().through)
 		cancel()
 		if err != nil {
 			continue
@@ -228,7 +262,7 @@ const (
 
 // suffrage says what a filer is in the latest configuration.
 func (n *node) suffrage(id netquorum.FilerID) (is suffrage, voters int, err error) {
-	servers, _, err := n.members()
+	servers, err := n.members()
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
 			voters++
@@ -245,22 +279,17 @@ func (n *node) suffrage(id netquorum.FilerID) (is suffrage, voters int, err erro
 }
 
 func (n *node) remove(ctx context.Context, id netquorum.FilerID) error {
-	return n.change(ctx, func(index uint64) raft.IndexFuture {
-		return n.raft.RemoveServer(raft.ServerID(id), index, rpcTimeout)
-	})
+	_, err := n.change(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, rpcTimeout))
+	return err
 }
 
-// change makes one change of the configuration, provided that nobody else made
-// one since it was looked at.
-func (n *node) change(ctx context.Context, f func(index uint64) raft.IndexFuture) error {
-	_, index, err := n.members()
-	if err == nil {
-		err = n.wait(ctx, f(index))
+// change waits for a change of the configuration, and returns the index of its entry.
+// That nobody else makes one meanwhile is for Store.changing to see to.
+func (n *node) change(ctx context.Context, f raft.IndexFuture) (index uint64, err error) {
+	if err := n.wait(ctx, f); err != nil {
+		return 0, classify(err)
 	}
-	if err != nil {
-		return classify(err)
-	}
-	return nil
+	return f.Index(), nil
 }
 
 // leave ends this filer's membership: it was removed.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/netquorum/netquorum/fsm"
 )
 
 func TestMembersMayBeAddedAndRemovedOnAnyFiler(t *testing.T) {
@@ -48,6 +51,72 @@ func TestMembersMayBeAddedAndRemovedOnAnyFiler(t *testing.T) {
 		t.Errorf("adding it again: %v", err)
 	}
 	l.wait("the filer to have everything", func() bool { return value(gone.State(), "r") == "x" })
+}
+
+// heldLog holds back what gives votes to so many filers.
+type heldLog struct {
+	raft.LogStore
+	voters        int
+	held, release chan struct{}
+}
+
+func (h heldLog) StoreLog(l *raft.Log) error { return h.StoreLogs([]*raft.Log{l}) }
+
+func (h heldLog) StoreLogs(ls []*raft.Log) error {
+	for _, l := range ls {
+		if l.Type == raft.LogConfiguration && votersIn(l) == h.voters {
+			close(h.held)
+			<-h.release
+		}
+	}
+	return h.LogStore.StoreLogs(ls)
+}
+
+func votersIn(l *raft.Log) (n int) {
+	for _, s := range raft.DecodeConfiguration(l.Data).Servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// TestTheLossOfTheLeaderRightAfterAThirdFilerCame is what happened: nobody could be
+// elected, as the second filer had not heard yet of the third one's vote.
+func TestTheLossOfTheLeaderRightAfterAThirdFilerCame(t *testing.T) {
+	held, release := make(chan struct{}), make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	l := newLab(t, 3, func(o *Options) {
+		if o.ID == "filer-2" {
+			o.logs = func(log raft.LogStore) raft.LogStore { return heldLog{log, 3, held, release} }
+		}
+	})
+	t.Cleanup(let) // before the lab's, which waits for the disk
+	first, second, third := l.filers[0], l.filers[1], l.filers[2]
+	if err := first.Bootstrap(l.context(), []fsm.Transaction{put(clusterDocument())}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.AddMember(l.context(), second.id); err != nil {
+		t.Fatal(err)
+	}
+	added := make(chan error, 1)
+	go func() { added <- first.AddMember(l.context(), third.id) }()
+	<-held
+	l.wait("the third filer to know of its vote", func() bool { return len(third.Status().Members) == 3 && third.member() == nil })
+	select {
+	case err := <-added:
+		t.Fatalf("added (%v) while the second filer does not know of it", err)
+	case <-time.After(time.Second):
+	}
+	let()
+	if err := <-added; err != nil {
+		t.Fatal(err)
+	}
+	l.net.isolate(first.id)
+	l.wait("the others to elect a leader", func() bool {
+		id := second.reigns.load().leader
+		return id != "" && id != first.id && third.reigns.load().leader == id
+	})
 }
 
 func TestTheLeaderMayBeRemoved(t *testing.T) {

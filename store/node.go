@@ -139,13 +139,14 @@ func (n *node) wait(ctx context.Context, f raft.Future) error {
 	}
 }
 
-// members returns the servers of the latest configuration and its index.
-func (n *node) members() ([]raft.Server, uint64, error) {
+// members returns the servers of the latest configuration. The library knows its index
+// and says 0.
+func (n *node) members() ([]raft.Server, error) {
 	f := n.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return f.Configuration().Servers, f.Index(), nil
+	return f.Configuration().Servers, nil
 }
 
 // wedged notes the answer to an attempt to append, and reports whether the node

@@ -95,7 +95,7 @@ func (s *Store) confirm(ctx context.Context) (uint64, error) {
 // term in answer to what it asked after the given time. The library has asked
 // everybody by the time that it calls the leader verified.
 func (n *node) acknowledged(ctx context.Context, term uint64, after time.Time) error {
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (s *Store) confirmByBarrier(ctx context.Context, n *node, term uint64) (uin
 }
 
 func (n *node) hasNonvoter() bool {
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return true
 	}

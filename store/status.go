@@ -54,7 +54,7 @@ func (s *Store) Status() Status {
 		Term: n.raft.CurrentTerm(), LastLog: n.raft.LastIndex(), Commit: n.raft.CommitIndex(),
 		Applied: v.through, Revision: v.state.Revision(), Hash: hex.EncodeToString(hash[:]),
 	}
-	if servers, _, err := n.members(); err == nil {
+	if servers, err := n.members(); err == nil {
 		for _, srv := range servers {
 			st.Members = append(st.Members, Member{netquorum.FilerID(srv.ID), srv.Suffrage == raft.Voter})
 		}

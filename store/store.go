@@ -151,7 +151,7 @@ func (s *Store) Bootstrap(ctx context.Context, first []fsm.Transaction) error {
 		return err
 	}
 	n := s.node.Load()
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return fmt.Errorf("form a cluster: %w", err)
 	}
@@ -219,7 +219,7 @@ func (s *Store) member() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	servers, _, err := s.node.Load().members()
+	servers, err := s.node.Load().members()
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (s *Store) succeed(n *node, now *reign) {
 	if now.leader == "" || now.leader == s.o.ID || !s.isDead(now) {
 		return
 	}
-	servers, _, err := n.members()
+	servers, err := n.members()
 	if err != nil {
 		return
 	}
