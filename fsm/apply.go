@@ -56,27 +56,35 @@ func DryRunEncoded(s *State, encoded []byte) (netquorum.Config, Result) {
 		return s.config, Result{Revision: s.revision, Refusal: refuse(code, "%v", err)}
 	}
 	next := *s
-	result := next.apply(&t, len(encoded))
+	result, _ := next.try(&t, len(encoded)) // on record it would be in the way of what is really applied
 	return next.config, result
 }
 
 // apply applies one transaction to a state that is still being built.
 func (s *State) apply(t *Transaction, size int) Result {
+	r, known := s.try(t, size)
+	if !known {
+		stored := r
+		stored.Refusal = r.Refusal.stored()
+		s.requests = s.requests.add(t.ID, stored)
+	}
+	return r
+}
+
+// try is apply without putting the result on record, which it reports not to be
+// needed for those that are, and for transactions that cannot be.
+func (s *State) try(t *Transaction, size int) (r Result, known bool) {
 	if len(t.ID) > MaxID || len(t.Actor) > MaxActor {
 		return Result{Revision: s.revision, Refusal: refuse(RefusedInvalid,
-			"request id of %d bytes, actor of %d bytes; at most %d and %d", len(t.ID), len(t.Actor), MaxID, MaxActor)}
+			"request id of %d bytes, actor of %d bytes; at most %d and %d", len(t.ID), len(t.Actor), MaxID, MaxActor)}, true
 	}
 	if t.ID == "" {
-		return s.execute(t, size)
+		return s.execute(t, size), true
 	}
-	if r, known := s.Result(t.ID); known {
-		return r
+	if r, known = s.Result(t.ID); known {
+		return r, true
 	}
-	r := s.execute(t, size)
-	stored := r
-	stored.Refusal = r.Refusal.stored()
-	s.requests = s.requests.add(&request{t.ID, stored})
-	return r
+	return s.execute(t, size), false
 }
 
 // execute applies a transaction that is not a duplicate.

@@ -317,7 +317,7 @@ func TestResultsOnRecordAreSmall(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	var rs requests
 	for i := range 2 * requestGeneration {
-		rs = rs.add(&request{id: fmt.Sprintf("%08x-0000-4000-8000-%012x", i*2654435761%(1<<32), i)})
+		rs = rs.add(fmt.Sprintf("%08x-0000-4000-8000-%012x", i*2654435761%(1<<32), i), Result{})
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -2,7 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
-	"iter"
+	"math"
 
 	"github.com/netquorum/netquorum"
 )
@@ -19,66 +19,49 @@ type requests struct {
 	young, old results
 }
 
-// results are the results of one generation.
-type results struct {
-	byID trie
-	n    int
-	sum  sum
-}
-
-// A request is one id and its result.
-type request struct {
-	id     string
-	result Result
-}
-
 func (rs requests) get(id string) (Result, bool) {
-	h := trieHash(id)
 	for _, g := range [...]*results{&rs.young, &rs.old} {
-		if r := g.byID.get(id, h); r != nil {
-			return r.result, true
+		if r, ok := g.get(id); ok {
+			return r, true
 		}
 	}
 	return Result{}, false
 }
 
 // add records a result under an id that is not on record.
-func (rs requests) add(r *request) requests {
+func (rs requests) add(id string, r Result) requests {
 	if rs.young.n == requestGeneration {
 		rs.old, rs.young = rs.young, results{}
 	}
-	rs.young = rs.young.add(r)
+	rs.young = rs.young.add(id, r)
 	return rs
-}
-
-func (g results) add(r *request) results {
-	var scratch [256]byte
-	return results{g.byID.put(r), g.n + 1, g.sum.plus(sumOf(appendRequest(append(scratch[:0], itemRequest), r)))}
 }
 
 func (rs requests) sum() sum { return rs.young.sum.plus(rs.old.sum) }
 
-func (g results) all() iter.Seq[*request] { return g.byID.all() }
-
 // appendRequest encodes a result on record.
-func appendRequest(b []byte, r *request) []byte {
-	b = appendString(b, r.id)
-	b = binary.AppendUvarint(b, uint64(r.result.Revision))
-	b = binary.AppendUvarint(b, uint64(r.result.Changed))
-	if r.result.Refusal == nil {
+func appendRequest[S ~string | ~[]byte](b []byte, id S, r *Result) []byte {
+	b = appendString(b, id)
+	b = binary.AppendUvarint(b, uint64(r.Revision))
+	b = binary.AppendUvarint(b, uint64(r.Changed))
+	if r.Refusal == nil {
 		return append(b, 0)
 	}
-	return appendRefusal(append(b, 1), r.result.Refusal)
+	return appendRefusal(append(b, 1), r.Refusal)
 }
 
-func (r *reader) request() *request {
-	q := &request{id: r.string()}
-	q.result.Revision = r.revision()
-	q.result.Changed = int(r.uvarint())
-	if r.flags(1) != 0 {
-		q.result.Refusal = r.refusal()
+func (r *reader) request() (id string, result Result) {
+	id = r.string()
+	result.Revision = r.revision()
+	changed := r.uvarint()
+	if r.err == nil && (len(id) > MaxID || changed > math.MaxUint32) {
+		r.fail("%w: the result of request %.128q, which no version made", ErrCorrupt, id)
 	}
-	return q
+	result.Changed = int(changed)
+	if r.flags(1) != 0 {
+		result.Refusal = r.refusal()
+	}
+	return id, result
 }
 
 // appendRefusal encodes a refusal string by string: what a client sent is

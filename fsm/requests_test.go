@@ -4,51 +4,116 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/netquorum/netquorum"
 	"pgregory.net/rapid"
 )
 
-func TestTrieIsAPersistentMap(t *testing.T) {
+// States go on from one another, mostly from the newest, and each keeps its own
+// results whatever others add to the memory that they share.
+func TestResultsArePersistent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		ids := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab]{0,6}`), 0, 60, rapid.ID[string]).Draw(t, "ids")
-		var tr trie
-		versions := []trie{tr}
-		for _, id := range ids {
-			tr = tr.put(&request{id: id})
-			versions = append(versions, tr)
+		type version struct {
+			results
+			want map[string]Result
+		}
+		versions := []version{{want: map[string]Result{}}}
+		for i := range rapid.IntRange(0, 200).Draw(t, "steps") {
+			from := versions[len(versions)-1]
+			if rapid.IntRange(0, 9).Draw(t, "older") == 0 {
+				from = rapid.SampledFrom(versions).Draw(t, "from")
+			}
+			id := rapid.StringMatching(`[ab]{0,6}`).Draw(t, "id")
+			if _, known := from.want[id]; known {
+				continue
+			}
+			r := Result{Revision: netquorum.Revision(i), Changed: i % 3}
+			if i%5 == 0 {
+				r.Refusal = refuse(RefusedInvalid, "%d", i)
+			}
+			next := version{from.add(id, r), maps.Clone(from.want)}
+			next.want[id] = r
+			versions = append(versions, next)
 		}
 		for n, v := range versions {
-			for i, id := range ids {
-				if r := v.get(id, trieHash(id)); (r != nil) != (i < n) || r != nil && r.id != id {
-					t.Fatalf("version %d: id %q is %v", n, id, r)
+			for _, other := range versions {
+				for id := range other.want {
+					want, has := v.want[id]
+					if got, ok := v.get(id); ok != has || got != want {
+						t.Fatalf("version %d: id %q is %v, %t, want %v, %t", n, id, got, ok, want, has)
+					}
 				}
 			}
-			seen := map[string]bool{}
-			for r := range v.all() {
-				seen[r.id] = true
+			var listed []string
+			for id, r := range v.all() {
+				if r != v.want[string(id)] {
+					t.Fatalf("version %d yields %q with %v, want %v", n, id, r, v.want[string(id)])
+				}
+				listed = append(listed, string(id))
 			}
-			if len(seen) != n {
-				t.Fatalf("version %d yields %d ids", n, len(seen))
+			if len(listed) != len(v.want) || v.n != len(listed) {
+				t.Fatalf("version %d of %d results yields %q", n, len(v.want), listed)
+			}
+			// The order must not be the one in which they came: snapshots have it.
+			var again results
+			for _, id := range slices.Backward(listed) {
+				again = again.add(id, v.want[id])
+			}
+			i := 0
+			for id := range again.all() {
+				if string(id) != listed[i] {
+					t.Fatalf("%q is listed in another order when it comes in another", listed)
+				}
+				i++
 			}
 		}
 	})
 }
 
-// Results with one hash share a chain. Its order must not depend on the order
-// in which they came, because snapshots list them in it.
-func TestResultsWithOneHashAreSorted(t *testing.T) {
-	var l *trieLeaf
-	for _, id := range []string{"c", "a", "b"} {
-		l = l.insert(&request{id: id})
+// Whoever writes a snapshot, or asks for a result, does so beside what is applied.
+func TestResultsAreReadWhileMoreAreAdded(t *testing.T) {
+	var rs results
+	for i := range 100 {
+		rs = rs.add(fmt.Sprint(i), Result{Revision: netquorum.Revision(i)})
 	}
-	got := ""
-	for ; l != nil; l = l.next {
-		got += l.request.id
+	var reading sync.WaitGroup
+	for range 2 {
+		old := rs
+		reading.Go(func() {
+			n := 0
+			for range old.all() {
+				n++
+			}
+			if _, ok := old.get("99"); !ok || n != 100 {
+				t.Errorf("%d results, and the last is known: %t", n, ok)
+			}
+			if _, ok := old.get("100"); ok {
+				t.Error("a result that was added later is there")
+			}
+		})
 	}
-	if got != "abc" {
-		t.Errorf("the chain is %q", got)
+	for i := range 1000 {
+		rs = rs.add(fmt.Sprint(100+i), Result{Refusal: refuse(RefusedInvalid, "")})
+	}
+	reading.Wait()
+}
+
+// A dry run must not take the place in the ledger that the next entry needs: all
+// the results would be copied for it.
+func TestADryRunLeavesTheLedgerAlone(t *testing.T) {
+	s, _ := apply(t, small(t), puts(record("a", "1")).withID("1"))
+	if _, r := DryRun(s, puts(record("a", "2")).withID("dry")); r.Changed != 1 {
+		t.Fatal(r)
+	}
+	next, _ := apply(t, s, puts(record("a", "2")).withID("2"))
+	if next.requests.young.ledger != s.requests.young.ledger {
+		t.Error("the next state has a ledger of its own")
+	}
+	if _, ok := next.Result("dry"); ok {
+		t.Error("a dry run is on record")
 	}
 }
 
@@ -56,7 +121,7 @@ func TestResultsAreForgottenByGenerations(t *testing.T) {
 	var rs requests
 	add := func(from, to int) {
 		for i := from; i < to; i++ {
-			rs = rs.add(&request{id: fmt.Sprint(i)})
+			rs = rs.add(fmt.Sprint(i), Result{})
 		}
 	}
 	add(0, requestGeneration)

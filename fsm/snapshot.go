@@ -51,12 +51,12 @@ func EncodeSnapshot(w io.Writer, s *State) error {
 	if err := e.history(s); err != nil {
 		return err
 	}
-	for r := range s.requests.young.all() {
-		e.scratch = appendRequest(e.scratch[:0], r)
+	for id, r := range s.requests.young.all() {
+		e.scratch = appendRequest(e.scratch[:0], id, &r)
 		e.item(itemRequest, e.scratch)
 	}
-	for r := range s.requests.old.all() {
-		e.scratch = appendRequest(e.scratch[:0], r)
+	for id, r := range s.requests.old.all() {
+		e.scratch = appendRequest(e.scratch[:0], id, &r)
 		e.item(itemOldReq, e.scratch)
 	}
 	e.item(itemEnd, binary.AppendUvarint(nil, e.items))
