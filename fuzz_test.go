@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 	"unicode/utf8"
@@ -85,6 +86,33 @@ func FuzzDocumentJSON(f *testing.F) {
 		again, err := json.Marshal(back)
 		if err != nil || !bytes.Equal(text, again) || !d.Equal(back) {
 			t.Fatalf("%s was read and written as %s, %v", text, again, err)
+		}
+	})
+}
+
+// FuzzRecordJSON compares the two ways to read a record.
+func FuzzRecordJSON(f *testing.F) {
+	f.Add([]byte(`{"kind":"Record","name":"a","spec":{"type":"t","data":{"a":[1,"x"]}}}`))
+	f.Add([]byte(`{"kind":"Record","name":"a\u0041","spec":{"data":"\u003c"}}`))
+	f.Add([]byte(`{"kind":"Record","name":"","spec":{"data":1}} `))
+	f.Add([]byte(`{"kind":"Record","name":"a","spec":{"data":1},"revision":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !utf8.Valid(data) {
+			return
+		}
+		quick, rest, ok := cutRecord(data)
+		if !ok {
+			return
+		}
+		r := &jsonReader{data: data, skipAt: 2}
+		n, err := r.value(0)
+		if err != nil {
+			t.Fatalf("%s\nis read, and is no JSON: %v", data, err)
+		}
+		d := &decoder{}
+		slow, ok := d.document(n)
+		if !ok || !reflect.DeepEqual(quick, slow) || string(rest) != string(data[r.pos:]) {
+			t.Fatalf("%s\nis %+v and %q\nand   %+v and %q: %v", data, quick, rest, slow, data[r.pos:], d.errors)
 		}
 	})
 }

@@ -147,6 +147,10 @@ func (d *Document) UnmarshalJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return errNotText
 	}
+	if doc, rest, ok := cutRecord(data); ok && len(rest) == 0 {
+		*d = doc
+		return nil
+	}
 	r := &jsonReader{data: data, skipAt: 2}
 	n, err := r.only()
 	dec := &decoder{file: "document"}

@@ -21,6 +21,13 @@ func usage(format string, args ...any) error {
 
 // readBody reads a whole body of at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if here, ok := r.Body.(interface{ Rest() []byte }); ok {
+		body := here.Rest()
+		if int64(len(body)) > limit {
+			return nil, tooLarge(limit)
+		}
+		return body, nil
+	}
 	var buf bytes.Buffer
 	if n := r.ContentLength; n > 0 && n <= limit {
 		buf.Grow(int(n) + bytes.MinRead)
@@ -56,13 +63,22 @@ func tooLarge(limit int64) error {
 
 // readJSON reads a JSON body strictly.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
-	if t := contentType(r); t != typeJSON && t != "" {
-		return usage("the body of %s %s is %s; send application/json", r.Method, r.URL.Path, t)
-	}
-	body, err := readBody(w, r, maxApply)
+	body, err := jsonBody(w, r)
 	if err != nil {
 		return err
 	}
+	return decodeJSON(body, into)
+}
+
+func jsonBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if t := contentType(r); t != typeJSON && t != "" {
+		return nil, usage("the body of %s %s is %s; send application/json", r.Method, r.URL.Path, t)
+	}
+	return readBody(w, r, maxApply)
+}
+
+// decodeJSON decodes one JSON value strictly.
+func decodeJSON(body []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {

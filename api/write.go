@@ -11,8 +11,15 @@ import (
 
 func (s *Server) postTransaction(w http.ResponseWriter, r *http.Request) error {
 	var req ApplyRequest
-	if err := readJSON(w, r, &req); err != nil {
+	body, err := jsonBody(w, r)
+	if err != nil {
 		return err
+	}
+	if !req.decode(body) {
+		req = ApplyRequest{}
+		if err := decodeJSON(body, &req); err != nil {
+			return err
+		}
 	}
 	return s.apply(w, r, req)
 }

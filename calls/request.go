@@ -35,6 +35,7 @@ func newExchange(q sent) (*exchange, error) {
 		r.Header["Accept"] = []string{q.Accept}
 	}
 	if len(q.Body) > 0 {
+		x.body.all = q.Body
 		x.body.Reset(q.Body)
 		r.Body = &x.body
 	}
@@ -62,8 +63,15 @@ func parseTarget(u *url.URL, s string) error {
 	return nil
 }
 
-// A body is a request's.
-type body struct{ bytes.Reader }
+// A body is a request's, which is in memory.
+type body struct {
+	bytes.Reader
+	all []byte
+}
+
+// Rest returns what is yet to be read, for handlers that would read it all into
+// memory of their own.
+func (b *body) Rest() []byte { return b.all[len(b.all)-b.Len():] }
 
 // Close implements io.Closer.
 func (*body) Close() error { return nil }
