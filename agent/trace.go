@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,14 +46,16 @@ func changesSince(s *fsm.State, before netquorum.Revision, each func(trace.ID, f
 // traceApplied notes that this filer has new revisions.
 func (m *member) traceApplied(s *fsm.State, before netquorum.Revision) {
 	changesSince(s, before, func(id trace.ID, c fsm.Change) {
-		m.cfg.traces.Note(id, func() string { return fmt.Sprintf("raft: revision %d applied", c.Revision) })
+		m.cfg.traces.Note(id, func() string { return "raft: revision " + strconv.FormatUint(uint64(c.Revision), 10) + " applied" })
 	})
 }
 
 // traceSettled notes that they do not concern the kernel.
 func (m *member) traceSettled(s *fsm.State, before netquorum.Revision) {
 	changesSince(s, before, func(id trace.ID, c fsm.Change) {
-		m.cfg.traces.Note(id, func() string { return fmt.Sprintf("kernel: nothing to do for revision %d", c.Revision) })
+		m.cfg.traces.Note(id, func() string {
+			return "kernel: nothing to do for revision " + strconv.FormatUint(uint64(c.Revision), 10)
+		})
 	})
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -119,7 +118,7 @@ func (s *Server) note(r *http.Request, noted bool, start time.Time, err error) {
 	if s.traces == nil || !noted && err == nil || strings.HasPrefix(r.URL.Path, "/v1/traces/") {
 		return
 	}
-	rec := trace.Record{Trace: trace.From(r.Context()), Time: start, Took: time.Since(start), What: fmt.Sprintf("API: %s %s for %s", r.Method, r.URL.Path, actorOf(r))}
+	rec := trace.Record{Trace: trace.From(r.Context()), Time: start, Took: time.Since(start), What: "API: " + r.Method + " " + r.URL.Path + " for " + actorOf(r)}
 	if err != nil {
 		e := ErrorOf(err)
 		rec.Outcome = string(e.Code) + ": " + e.Error()

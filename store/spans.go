@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/netquorum/netquorum/fsm"
 	"github.com/netquorum/netquorum/trace"
@@ -24,7 +25,7 @@ func (s *Store) spans(ids []trace.ID, what string) (done func([]fsm.Result, erro
 			case i < len(results) && results[i].Refusal != nil:
 				r.Outcome = fmt.Sprintf("refused: %s", results[i].Refusal.Code)
 			case i < len(results):
-				r.What += fmt.Sprintf(", revision %d", results[i].Revision)
+				r.What += ", revision " + strconv.FormatUint(uint64(results[i].Revision), 10)
 			}
 			s.o.Traces.Add(r)
 		}
