@@ -45,8 +45,8 @@ func (c *Client) Call(ctx context.Context, q Request) (Answer, error) {
 	if q.Trace == 0 {
 		q.Trace = trace.From(ctx)
 	}
-	s, err := l.hello.pick(l.peer, q)
-	if err != nil {
+	s := sent{Request: q}
+	if err := l.hello.pick(l.peer, &s); err != nil {
 		return Answer{}, err
 	}
 	call, done, others, err := l.begin()
@@ -83,7 +83,8 @@ func (c *Client) Version(ctx context.Context, program string, speak Versions) (u
 	if err != nil {
 		return 0, err
 	}
-	s, err := l.hello.pick(l.peer, Request{Program: program, Versions: speak})
+	s := sent{Request: Request{Program: program, Versions: speak}}
+	err = l.hello.pick(l.peer, &s)
 	return s.version, err
 }
 

@@ -108,15 +108,14 @@ func pair(t testing.TB, s *Server) (*Client, *pushed) {
 }
 
 func TestCallsOverAConnectionThatPushes(t *testing.T) {
-	c, theirs := pair(t, &Server{Programs: []Program{{Handler: http.HandlerFunc(echo), Quick: func(target string) bool { return target == "/quick" }}}})
+	c, theirs := pair(t, &Server{Programs: []Program{{Handler: http.HandlerFunc(echo)}}})
 	var callers sync.WaitGroup
 	for i := range 32 {
 		callers.Go(func() {
 			for j := range 50 {
-				target := []string{"/quick", "/"}[j%2]
 				body := fmt.Sprintf("%d of %d %s", j, i, strings.Repeat("x", j*i*50))
-				a, err := c.Call(t.Context(), Request{Method: "POST", Target: target, Body: []byte(body)})
-				if err != nil || string(a.Body) != "POST "+target+"  "+body {
+				a, err := c.Call(t.Context(), Request{Method: "POST", Target: "/", Body: []byte(body)})
+				if err != nil || string(a.Body) != "POST /  "+body {
 					t.Errorf("%v, %.80q", err, a.Body)
 					return
 				}
@@ -125,15 +124,6 @@ func TestCallsOverAConnectionThatPushes(t *testing.T) {
 		})
 	}
 	callers.Wait()
-}
-
-func TestAQuickHandlerThatPanicsCostsOneAnswer(t *testing.T) {
-	c, _ := pair(t, &Server{Programs: []Program{{Quick: func(string) bool { return true }, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("as planned") })}}})
-	for range 3 {
-		if a, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"}); err != nil || a.Status != 500 {
-			t.Errorf("%d, %v", a.Status, err)
-		}
-	}
 }
 
 // Where reading must not wait, requests beyond the limit are turned away, with an
@@ -211,7 +201,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs) // ends with the connection
-		s := &Server{Programs: []Program{{Handler: http.HandlerFunc(echo), Quick: func(string) bool { return len(b)%2 == 0 }}}, Log: slog.New(slog.DiscardHandler)}
+		s := &Server{Programs: []Program{{Handler: http.HandlerFunc(echo)}}, Log: slog.New(slog.DiscardHandler)}
 		_ = s.Serve(t.Context(), t.Context(), ours, bytes.NewReader(b))
 	})
 }

@@ -31,7 +31,7 @@ type callContext struct {
 	cancel context.CancelFunc
 }
 
-func (c *callContext) begin(base context.Context, q sent) {
+func (c *callContext) begin(base context.Context, q *sent) {
 	c.base, c.version, c.trace = base, q.version, q.Trace
 	if q.Timeout > 0 {
 		c.inner, c.cancel = context.WithTimeout(base, q.Timeout)

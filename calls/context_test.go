@@ -23,7 +23,7 @@ func TestCallContext(t *testing.T) {
 			var early, late, cut callContext
 			q := sent{Request: Request{Timeout: timeout, Trace: 7}, version: 3}
 			for _, c := range []*callContext{&early, &late, &cut} {
-				c.begin(base, q)
+				c.begin(base, &q)
 				if c.Value(someKey{}) != "x" || Version(c) != 3 {
 					t.Error("the context has lost values")
 				}

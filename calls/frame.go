@@ -191,8 +191,8 @@ type Request struct {
 	Body  []byte
 }
 
-func (q Request) check() error {
-	for _, s := range []string{q.Method, q.Target, q.ContentType, q.Accept} {
+func (q *Request) check() error {
+	for _, s := range [...]string{q.Method, q.Target, q.ContentType, q.Accept} {
 		if len(s) > math.MaxUint16 {
 			return fmt.Errorf("a request of %d bytes without its body is too long", len(s))
 		}

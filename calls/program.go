@@ -35,10 +35,6 @@ type Program struct {
 	Name     string
 	Versions Versions // only 1 when not said
 	Handler  http.Handler
-	// Quick says of a request, by its target, that the handler waits for
-	// nothing: no lock that is held for long, no disk, no other filer. It is then
-	// answered where the connection is read, which saves waking a goroutine.
-	Quick func(target string) bool
 }
 
 // maxPrograms is what the byte in a request can tell apart.
@@ -103,20 +99,22 @@ func parseHello(b []byte) (h hello, err error) {
 }
 
 // pick finds the program and the version that a request is sent to.
-func (h hello) pick(peer string, q Request) (sent, error) {
+func (h *hello) pick(peer string, q *sent) error {
 	want := q.Versions.orFirst()
-	for i, p := range h.programs {
+	for i := range h.programs {
+		p := &h.programs[i]
 		if p.name != q.Program {
 			continue
 		}
 		version, ok := want.Common(p.versions)
 		if !ok {
-			return sent{}, &VersionError{peer, q.Program, want, p.versions}
+			return &VersionError{peer, q.Program, want, p.versions}
 		}
 		if len(q.Body) > int(h.maxBody) {
-			return sent{}, fmt.Errorf("%w: a body of %d bytes is too long; %s takes at most %d", ErrNotSent, len(q.Body), peer, h.maxBody)
+			return fmt.Errorf("%w: a body of %d bytes is too long; %s takes at most %d", ErrNotSent, len(q.Body), peer, h.maxBody)
 		}
-		return sent{q, byte(i), version}, nil
+		q.program, q.version = byte(i), version
+		return nil
 	}
-	return sent{}, &VersionError{Peer: peer, Program: q.Program, Want: want}
+	return &VersionError{Peer: peer, Program: q.Program, Want: want}
 }

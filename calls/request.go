@@ -15,16 +15,15 @@ type exchange struct {
 	body   body
 }
 
-func newExchange(q sent) (*exchange, error) {
+func newExchange(q *sent) (*exchange, error) {
 	x := &exchange{}
 	if err := parseTarget(&x.target, q.Target); err != nil {
 		return nil, err
 	}
-	r := http.Request{
-		Method: q.Method, URL: &x.target, RequestURI: q.Target, Host: "netquorum",
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: http.NoBody, ContentLength: int64(len(q.Body)),
-	}
+	r := x.req.WithContext(&x.ctx)
+	r.Method, r.URL, r.RequestURI, r.Host = q.Method, &x.target, q.Target, "netquorum"
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	r.Body, r.ContentLength = http.NoBody, int64(len(q.Body))
 	if q.ContentType != "" || q.Accept != "" {
 		r.Header = http.Header{}
 	}
@@ -39,7 +38,7 @@ func newExchange(q sent) (*exchange, error) {
 		x.body.Reset(q.Body)
 		r.Body = &x.body
 	}
-	x.req = *r.WithContext(&x.ctx)
+	x.req = *r
 	return x, nil
 }
 

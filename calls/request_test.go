@@ -7,7 +7,7 @@ import (
 
 // A body is in memory already: handlers need not copy it.
 func TestBodyGivesWhatIsLeft(t *testing.T) {
-	x, err := newExchange(sent{Request: Request{Method: "POST", Target: "/", Body: []byte("abcdef")}})
+	x, err := newExchange(&sent{Request: Request{Method: "POST", Target: "/", Body: []byte("abcdef")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/netquorum/netquorum/trace"
@@ -44,7 +45,7 @@ func (s *Server) Serve(ctx, base context.Context, conn net.Conn, r io.Reader) er
 	defer cancel()
 	v := &serving{
 		server: s, conn: conn, out: newOutbox(conn), base: base, ended: make(chan struct{}),
-		quick: writer{header: http.Header{}}, work: make(chan job), slots: make(chan struct{}, maxCalls), calls: map[uint32]*callContext{},
+		work: make(chan job), freed: make(chan struct{}, 1), calls: map[uint32]*callContext{},
 	}
 	if _, err := v.out.post(kindHello, 0, s.hello().append(nil), nil); err != nil {
 		return errors.Join(err, conn.Close())
@@ -102,8 +103,8 @@ type serving struct {
 	ended   chan struct{}
 	work    chan job // closed when no more comes
 	workers sync.WaitGroup
-	slots   chan struct{}
-	quick   writer // of what is answered where the connection is read
+	under   atomic.Int32  // requests that were taken and whose answers are not sent; only reading adds to it
+	freed   chan struct{} // there were as many as may be, and are no more
 
 	mu     sync.Mutex
 	closed bool
@@ -152,13 +153,13 @@ func (v *serving) take(f frame) error {
 		if err != nil {
 			return err
 		}
-		return v.request(f.call, q)
+		return v.request(f.call, &q)
 	}
 	return fmt.Errorf("%w: kind %d from a client", ErrFrame, f.kind)
 }
 
 // request begins to answer a request.
-func (v *serving) request(call uint32, q sent) error {
+func (v *serving) request(call uint32, q *sent) error {
 	if int(q.program) >= len(v.server.Programs) {
 		return fmt.Errorf("%w: program %d of %d", ErrFrame, q.program, len(v.server.Programs))
 	}
@@ -170,37 +171,24 @@ func (v *serving) request(call uint32, q sent) error {
 	if err != nil {
 		return err
 	}
-	if v.patient {
-		v.slots <- struct{}{}
-	} else {
-		select {
-		case v.slots <- struct{}{}:
-		default:
+	for v.under.Load() >= maxCalls {
+		if !v.patient {
 			return v.refuse(call, fmt.Sprintf("%d requests are under way on the connection", maxCalls))
 		}
+		<-v.freed
 	}
 	x.ctx.begin(v.base, q)
-	j := job{call, p, x}
-	quick := p.Quick != nil && p.Quick(x.target.Path)
-	known, err := v.begin(j, quick)
+	known, err := v.begin(job{call, p, x})
 	if !known {
 		x.ctx.end()
-		<-v.slots
-		return err
 	}
-	if quick {
-		v.quick.reset()
-		v.handle(&v.quick, j)
-		return v.answer(&v.quick, j, true)
-	}
-	return nil
+	return err
 }
 
-// begin notes a call, and gives it to a worker unless it is answered here. A
-// goroutine that is idle takes it; there are as many as there were requests at
-// once, because a goroutine that has grown its stack for a handler need not do it
-// again.
-func (v *serving) begin(j job, quick bool) (ok bool, err error) {
+// begin notes a call, and gives it to a worker. A goroutine that is idle takes it;
+// there are as many as there were requests at once, because a goroutine that has
+// grown its stack for a handler need not do it again.
+func (v *serving) begin(j job) (ok bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if _, taken := v.calls[j.call]; taken {
@@ -210,9 +198,7 @@ func (v *serving) begin(j job, quick bool) (ok bool, err error) {
 		return false, v.refuse(j.call, "this filer's daemon is ending")
 	}
 	v.calls[j.call] = &j.ctx
-	if quick {
-		return true, nil
-	}
+	v.under.Add(1)
 	select {
 	case v.work <- j:
 	default:
@@ -247,7 +233,7 @@ func (v *serving) run(j job) {
 		w.reset()
 		v.handle(w, j)
 		// An answer that cannot be sent is nobody's loss: the caller is gone.
-		_ = v.answer(w, j, false)
+		_ = v.answer(w, j)
 		var more bool
 		if j, more = <-v.work; !more {
 			return
@@ -257,13 +243,12 @@ func (v *serving) run(j job) {
 
 // answer sends what the handler wrote. The call is over before its answer leaves:
 // its number may be used again as soon as the peer has it.
-func (v *serving) answer(w *writer, j job, quick bool) error {
+func (v *serving) answer(w *writer, j job) error {
 	v.mu.Lock()
 	delete(v.calls, j.call)
 	others := len(v.calls) > 0
 	v.mu.Unlock()
 	j.ctx.end()
-	defer func() { <-v.slots }()
 	a := Answer{Status: w.status, Trace: j.ctx.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
 	if made := w.header[trace.Header]; a.Trace == 0 && len(made) > 0 { // where requests enter the cluster
 		a.Trace, _ = trace.Parse(made[0])
@@ -272,13 +257,12 @@ func (v *serving) answer(w *writer, j job, quick bool) error {
 		a.Status, a.ContentType, a.Body = http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")
 	}
 	var room [headRoom]byte
-	head := a.append(room[:0])
-	if !quick || v.patient {
-		return v.out.add(kindAnswer, j.call, head, a.Body, others)
-	}
-	waiting, err := v.out.post(kindAnswer, j.call, head, a.Body)
-	if err == nil && waiting > 4*maxPending {
-		err = errors.New("the peer asks and does not take the answers")
+	err := v.out.add(kindAnswer, j.call, a.append(room[:0]), a.Body, others)
+	if v.under.Add(-1) == maxCalls-1 {
+		select {
+		case v.freed <- struct{}{}:
+		default:
+		}
 	}
 	return err
 }

@@ -63,15 +63,13 @@ func echoOnce(b *testing.B, c net.Conn, buf []byte) {
 
 func newBenchPair(b *testing.B) (a, z *transporttest.Filer) {
 	c := transporttest.New(b, 2)
-	p := serving(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-	p.Quick = func(target string) bool { return target == "/quick" }
-	c.Filers[1].Handle(p)
+	c.Filers[1].Handle(serving(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	serveEcho(b, c.Filers[1])
 	return c.Filers[0], c.Filers[1]
 }
 
-func postOnce(b *testing.B, a, z *transporttest.Filer, target string) {
-	answer, err := a.Call(context.Background(), z.ID, calls.Request{Program: program, Method: "POST", Target: target, Body: payload})
+func postOnce(b *testing.B, a, z *transporttest.Filer) {
+	answer, err := a.Call(context.Background(), z.ID, calls.Request{Program: program, Method: "POST", Target: "/", Body: payload})
 	if err != nil || len(answer.Body) != len(payload) {
 		b.Errorf("%d bytes, %v", len(answer.Body), err)
 	}
@@ -93,8 +91,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}{
 		{"bare", func() { echoOnce(b, bare, buf) }},
 		{"service", func() { echoOnce(b, service, buf) }},
-		{"request", func() { postOnce(b, a, z, "/") }},
-		{"quick", func() { postOnce(b, a, z, "/quick") }},
+		{"request", func() { postOnce(b, a, z) }},
 	}
 	const turn = 50 // the first of a turn finds cold caches and sleeping threads
 	took := make([]time.Duration, len(ways))
@@ -113,17 +110,16 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 	b.ReportMetric(float64(took[1])/float64(took[0]), "service/bare")
 	b.ReportMetric(float64(took[2])/float64(took[0]), "request/bare")
-	b.ReportMetric(float64(took[3])/float64(took[0]), "quick/bare")
 }
 
 // BenchmarkRequests64 is requests per second with 64 callers on one connection.
 func BenchmarkRequests64(b *testing.B) {
 	a, z := newBenchPair(b)
-	postOnce(b, a, z, "/")
+	postOnce(b, a, z)
 	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			postOnce(b, a, z, "/")
+			postOnce(b, a, z)
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
