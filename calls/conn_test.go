@@ -126,6 +126,52 @@ func TestCallsOverAConnectionThatPushes(t *testing.T) {
 	callers.Wait()
 }
 
+// lingering is a connection whose end comes late.
+type lingering struct {
+	net.Conn
+	until <-chan struct{}
+}
+
+func (c lingering) Close() error {
+	<-c.until
+	return c.Conn.Close()
+}
+
+// A handler that was cut off returns as if it were done, sometimes before the connection
+// has ended: the caller took its empty answer for one.
+func TestWhatAHandlerWritesThatWasCutOffIsNoAnswer(t *testing.T) {
+	ours, theirs := net.Pipe()
+	begun, ended := make(chan struct{}), make(chan struct{})
+	s := &Server{Log: slog.New(slog.DiscardHandler), Programs: []Program{{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+	})}}}
+	base, cut := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() { _ = s.Serve(context.Background(), base, lingering{theirs, ended}, nil) })
+	c := &Client{Dial: func(context.Context) (net.Conn, error) { return ours, nil }}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Call(t.Context(), Request{Method: "GET", Target: "/"})
+		failed <- err
+	}()
+	<-begun
+	cut()
+	var err error
+	select {
+	case err = <-failed: // without waiting for the connection's end
+	case <-time.After(300 * time.Millisecond):
+		close(ended)
+		err = <-failed
+	}
+	if err == nil || errors.Is(err, ErrNotSent) {
+		t.Errorf("%v, want an error that leaves open whether the request had an effect", err)
+		close(ended)
+	}
+	c.Close()
+	served.Wait()
+}
+
 // Where reading must not wait, requests beyond the limit are turned away, with an
 // error that says so, and those before it are answered.
 func TestTooManyRequestsAtOnceAreTurnedAway(t *testing.T) {

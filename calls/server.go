@@ -256,8 +256,11 @@ func (v *serving) answer(w *writer, j job) error {
 	if len(a.Body) > v.server.maxBody() {
 		a.Status, a.ContentType, a.Body = http.StatusInternalServerError, "text/plain", []byte("the answer is too long for this kind of connection")
 	}
-	var room [headRoom]byte
-	err := v.out.add(kindAnswer, j.call, a.append(room[:0]), a.Body, others)
+	var err error
+	if v.base.Err() == nil { // else the handler was cut off, and what it wrote is no answer
+		var room [headRoom]byte
+		err = v.out.add(kindAnswer, j.call, a.append(room[:0]), a.Body, others)
+	}
 	if v.under.Add(-1) == maxCalls-1 {
 		select {
 		case v.freed <- struct{}{}:
