@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -16,8 +17,13 @@ import (
 // The receiver breaks no rule. So it is enough to look at what changes, and at
 // the documents whose correctness depends on what changes.
 func (c Config) Change(puts []Document, deletes []Key) (Config, Problems) {
-	e := &edit{was: c.orEmpty(), affected: map[string]Key{}}
+	e := &edit{was: c.orEmpty()}
+	room := encodings.Get().(*[]byte)
+	e.encoded = *room
 	e.stage(puts, deletes)
+	if *room = e.encoded[:0]; cap(e.encoded) <= keptEncoding {
+		encodings.Put(room)
+	}
 	e.index()
 	for _, t := range e.touched {
 		e.checkAlone(t)
@@ -36,9 +42,9 @@ func (c Config) Change(puts []Document, deletes []Key) (Config, Problems) {
 type edit struct {
 	was, next Config
 	touched   []*touch
-	affected  map[string]Key // by docPath: documents to check against all others
+	affected  map[string]Key // by docPath: documents to check against all others; nil while there are none
 	problems  Problems
-	encoded   []byte  // of the last document, to use its memory again
+	encoded   []byte  // of the last document, whose memory is used again
 	alone     checker // likewise
 }
 
@@ -46,13 +52,30 @@ type edit struct {
 // not exist has no spec.
 type touch struct {
 	key  Key
-	path string
-	old  entry
-	new  entry
+	path []byte // the key in the tree of documents
+	old  *entry
+	new  *entry
 	made []claim // by the new side
 }
 
 func (t *touch) deleted() bool { return t.new.doc.Spec == nil }
+
+// indexed reports whether either side may have claims or uses.
+func (t *touch) indexed() bool {
+	_, was := t.old.doc.Spec.(related)
+	_, is := t.new.doc.Spec.(related)
+	return was || is
+}
+
+// noEntry is the side of a touch that does not exist.
+var noEntry = &entry{}
+
+// encodings are for the documents of one change after the other: most changes are
+// of one.
+var encodings = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptEncoding bounds what a large document leaves behind there.
+const keptEncoding = 64 << 10
 
 func (e *edit) add(p Problem) { e.problems = append(e.problems, p) }
 
@@ -61,32 +84,42 @@ func (e *edit) stage(puts []Document, deletes []Key) {
 	e.next = e.was
 	txn := e.was.docs.Txn()
 	n := len(puts) + len(deletes)
-	seen := make(map[string]*touch, n)
+	const few = 8 // up to here looking at all is faster than a map
+	var seen map[string]*touch
+	if n > few {
+		seen = make(map[string]*touch, n)
+	}
 	room := make([]touch, n) // a restore has tens of thousands
 	e.touched = make([]*touch, 0, n)
-	touched := func(k Key, path []byte) *touch {
-		if t := seen[string(path)]; t != nil {
-			return t
+	touched := func(k Key) *touch {
+		path := docPath(k)
+		if n > few {
+			if t := seen[string(path)]; t != nil {
+				return t
+			}
+		} else if i := slices.IndexFunc(e.touched, func(t *touch) bool { return bytes.Equal(t.path, path) }); i >= 0 {
+			return e.touched[i]
 		}
 		t := &room[len(e.touched)]
-		t.key, t.path = k, string(path)
-		t.old, _ = e.was.docs.Get(path)
-		seen[t.path] = t
+		*t = touch{key: k, path: path, old: noEntry, new: noEntry}
+		if old, ok := e.was.docs.Get(path); ok {
+			t.old = old
+		}
+		if n > few {
+			seen[string(path)] = t
+		}
 		e.touched = append(e.touched, t)
 		return t
 	}
 	for _, k := range deletes {
-		path := docPath(k)
-		txn.Delete(path)
-		touched(k, path)
+		txn.Delete(touched(k).path)
 	}
 	for _, d := range puts {
 		if p, ok := wellFormed(d); !ok {
 			e.add(p)
 			continue
 		}
-		path := docPath(d.Key())
-		t := touched(d.Key(), path)
+		t := touched(d.Key())
 		if !t.deleted() {
 			e.add(Problem{Document: d.Key(), Rule: RuleDocumentOnce, Message: "this change puts the document twice; leave one out"})
 			continue
@@ -96,10 +129,10 @@ func (e *edit) stage(puts []Document, deletes []Key) {
 		if t.new, p = e.newEntry(d); p != nil {
 			e.add(*p)
 		}
-		txn.Insert(path, t.new)
+		txn.Insert(t.path, t.new)
 	}
 	e.touched = slices.DeleteFunc(e.touched, func(t *touch) bool { return t.deleted() && t.old.doc.Spec == nil })
-	slices.SortFunc(e.touched, func(a, b *touch) int { return cmp.Compare(a.path, b.path) })
+	slices.SortFunc(e.touched, func(a, b *touch) int { return bytes.Compare(a.path, b.path) })
 	e.next.docs = txn.Commit()
 	for _, t := range e.touched {
 		e.next.sum = e.next.sum.minus(t.old.sum).plus(t.new.sum)
@@ -123,6 +156,9 @@ func wellFormed(d Document) (Problem, bool) {
 // index brings claims and uses up to date, and finds the things that two
 // documents claim.
 func (e *edit) index() {
+	if !slices.ContainsFunc(e.touched, (*touch).indexed) {
+		return
+	}
 	claims, uses := e.was.claims.Txn(), e.was.uses.Txn()
 	for _, t := range e.touched {
 		if t.old.doc.Spec == nil {
@@ -134,7 +170,7 @@ func (e *edit) index() {
 			}
 		}
 		for _, u := range usesOf(t.old.doc) {
-			uses.Delete([]byte(u.thing + "\x00" + t.path))
+			uses.Delete(usePath(u.thing, t.path))
 		}
 	}
 	for _, t := range e.touched {
@@ -150,7 +186,7 @@ func (e *edit) index() {
 			claims.Insert([]byte(c.thing), c)
 		}
 		for _, u := range usesOf(t.new.doc) {
-			uses.Insert([]byte(u.thing+"\x00"+t.path), user{t.key, u.field})
+			uses.Insert(usePath(u.thing, t.path), user{t.key, u.field})
 		}
 	}
 	e.next.claims, e.next.uses = claims.Commit(), uses.Commit()
@@ -174,7 +210,7 @@ func (e *edit) checkUsers(t *touch) {
 	if !t.deleted() {
 		return
 	}
-	for u := range e.next.usersOf(t.path) {
+	for u := range e.next.usersOf(string(t.path)) {
 		if !e.touches(u.key) {
 			e.add(Problem{
 				Document: t.key, Rule: RuleInUse, Owner: &u.key,
@@ -185,12 +221,16 @@ func (e *edit) checkUsers(t *touch) {
 }
 
 func (e *edit) touches(k Key) bool {
-	path := string(docPath(k))
-	_, found := slices.BinarySearchFunc(e.touched, path, func(t *touch, path string) int { return cmp.Compare(t.path, path) })
+	_, found := slices.BinarySearchFunc(e.touched, docPath(k), func(t *touch, path []byte) int { return bytes.Compare(t.path, path) })
 	return found
 }
 
-func (e *edit) check(k Key) { e.affected[string(docPath(k))] = k }
+func (e *edit) check(k Key) {
+	if e.affected == nil {
+		e.affected = map[string]Key{}
+	}
+	e.affected[string(docPath(k))] = k
+}
 
 // affect notes which documents have to be checked against the others because
 // of what the change does to one.
@@ -207,7 +247,7 @@ func (e *edit) affect(t *touch) {
 	}
 	switch t.key.Kind {
 	case KindRoutes:
-		for u := range e.next.usersOf(t.path) {
+		for u := range e.next.usersOf(string(t.path)) {
 			e.check(u.key)
 			if d, ok := e.next.Get(u.key.Kind, u.key.Name); ok {
 				e.affectHeirs(Document{Kind: d.Kind}, d)
@@ -223,7 +263,7 @@ func (e *edit) affect(t *touch) {
 		}
 	case KindFiler:
 		e.affectHosted(t.key.Name)
-		for _, side := range []entry{t.old, t.new} {
+		for _, side := range []*entry{t.old, t.new} {
 			if f, ok := side.doc.Spec.(*Filer); ok && f.Group != "" {
 				e.check(Key{KindFilerGroup, f.Group})
 			}
@@ -386,7 +426,7 @@ func compareFields(a, b string) int {
 // orEmpty makes the zero Config one with trees.
 func (c Config) orEmpty() Config {
 	if c.docs == nil {
-		c.docs, c.claims, c.uses = iradix.New[entry](), iradix.New[claim](), iradix.New[user]()
+		c.docs, c.claims, c.uses = iradix.New[*entry](), iradix.New[claim](), iradix.New[user]()
 	}
 	return c
 }

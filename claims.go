@@ -97,6 +97,11 @@ type user struct {
 	field string
 }
 
+// usePath is where a use of a thing by the document of a path is indexed.
+func usePath(thing string, path []byte) []byte {
+	return append(append(append(make([]byte, 0, len(thing)+1+len(path)), thing...), 0), path...)
+}
+
 // useOf returns the use of a named document; none when the name is empty.
 func useOf(kind Kind, name, field string) []use {
 	if name == "" {

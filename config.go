@@ -19,7 +19,7 @@ import (
 // identifier). A use says that a document refers to another. Changing one
 // document therefore costs the same among ten documents as among ten thousand.
 type Config struct {
-	docs   *iradix.Tree[entry]
+	docs   *iradix.Tree[*entry]
 	claims *iradix.Tree[claim]
 	uses   *iradix.Tree[user] // key: used thing, zero byte, path of the user
 	sum    sum                // of all documents, for Hash
@@ -30,8 +30,12 @@ func (c Config) Get(kind Kind, name string) (Document, bool) {
 	if c.docs == nil {
 		return Document{}, false
 	}
-	e, ok := c.docs.Get(docPath(Key{kind, name}))
-	return e.doc, ok
+	var room [64]byte // for most paths
+	e, ok := c.docs.Get(appendPath(room[:0], Key{kind, name}))
+	if !ok {
+		return Document{}, false
+	}
+	return e.doc, true
 }
 
 // Len returns how many documents there are.
@@ -101,15 +105,17 @@ func (c Config) Beside(other Config) iter.Seq2[Document, Document] {
 }
 
 // from iterates over the documents of one kind.
-func (c Config) from(kind Kind) *iradix.Iterator[entry] {
+func (c Config) from(kind Kind) *iradix.Iterator[*entry] {
 	it := c.docs.Root().Iterator()
 	it.SeekPrefix([]byte{kindByte(kind), '/'})
 	return it
 }
 
 // docPath is the document's place in the tree: kind, then folded name.
-func docPath(k Key) []byte {
-	return append([]byte{kindByte(k.Kind), '/'}, strings.ToLower(k.Name)...)
+func docPath(k Key) []byte { return appendPath(make([]byte, 0, 2+len(k.Name)), k) }
+
+func appendPath(b []byte, k Key) []byte {
+	return append(append(b, kindByte(k.Kind), '/'), strings.ToLower(k.Name)...)
 }
 
 func kindByte(k Kind) byte { return byte('a' + slices.Index(Kinds, k)) }
@@ -127,10 +133,15 @@ func find[S Spec](c Config, kind Kind, name string) (S, bool) {
 
 // Cluster returns the cluster's own document.
 func (c Config) Cluster() (name string, spec *Cluster, ok bool) {
-	for d := range c.All(KindCluster) {
-		return d.Name, d.Spec.(*Cluster), true
+	if c.docs == nil {
+		return "", nil, false
 	}
-	return "", nil, false
+	// Its kind is the first, and an iterator takes memory.
+	_, first, ok := c.docs.Root().Minimum()
+	if !ok || first.doc.Kind != KindCluster {
+		return "", nil, false
+	}
+	return first.doc.Name, first.doc.Spec.(*Cluster), true
 }
 
 // Filer returns the filer's document.

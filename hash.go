@@ -18,13 +18,13 @@ type entry struct {
 const maxEncoded = 384 << 10
 
 // newEntry encodes and hashes the document.
-func (e *edit) newEntry(d Document) (entry, *Problem) {
+func (e *edit) newEntry(d Document) (*entry, *Problem) {
 	text, err := d.AppendJSON(e.encoded[:0])
 	e.encoded = text
 	if err != nil {
-		return entry{doc: d}, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentKind, Message: err.Error()}
+		return &entry{doc: d}, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentKind, Message: err.Error()}
 	}
-	out := entry{d, sumOf(text)}
+	out := &entry{d, sumOf(text)}
 	if len(text) > maxEncoded {
 		if r, ok := d.Spec.(*Record); !ok || len(r.Data) <= MaxRecord { // whose own rule says it better
 			return out, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentSize,

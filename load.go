@@ -11,7 +11,7 @@ import (
 // stands, also where a later version would refuse it, or no filer could start.
 // An error says that the documents cannot ever have been a configuration.
 func Load(documents []Document) (Config, error) {
-	docs, claims, uses := iradix.New[entry]().Txn(), iradix.New[claim]().Txn(), iradix.New[user]().Txn()
+	docs, claims, uses := iradix.New[*entry]().Txn(), iradix.New[claim]().Txn(), iradix.New[user]().Txn()
 	var c Config
 	var text []byte
 	for _, d := range documents {
@@ -22,7 +22,7 @@ func Load(documents []Document) (Config, error) {
 		if text, err = d.AppendJSON(text[:0]); err != nil {
 			return Config{}, err
 		}
-		e := entry{d, sumOf(text)}
+		e := &entry{d, sumOf(text)}
 		path := docPath(d.Key())
 		if _, again := docs.Insert(path, e); again {
 			return Config{}, fmt.Errorf("%s stands among the documents twice", d.Key())
@@ -32,7 +32,7 @@ func Load(documents []Document) (Config, error) {
 			claims.Insert([]byte(cl.thing), cl)
 		}
 		for _, u := range usesOf(d) {
-			uses.Insert([]byte(u.thing+"\x00"+string(path)), user{d.Key(), u.field})
+			uses.Insert(usePath(u.thing, path), user{d.Key(), u.field})
 		}
 	}
 	c.docs, c.claims, c.uses = docs.Commit(), claims.Commit(), uses.Commit()
