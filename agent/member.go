@@ -321,9 +321,7 @@ func (m *member) commit(ctx context.Context, t fsm.Transaction) error {
 }
 
 func (m *member) propose(ctx context.Context, t fsm.Transaction) (fsm.Result, error) {
-	ctx, release := m.quorum.While(ctx)
-	defer release()
-	r, err := m.store.Propose(ctx, t)
+	r, err := m.store.ProposeWhile(ctx, m.quorum.While, t)
 	if err != nil {
 		return r, apiError(err)
 	}
@@ -335,9 +333,7 @@ func (m *member) propose(ctx context.Context, t fsm.Transaction) (fsm.Result, er
 
 // read returns a linearizable state.
 func (m *member) read(ctx context.Context) (*fsm.State, error) {
-	ctx, release := m.quorum.While(ctx)
-	defer release()
-	s, err := m.store.Read(ctx, store.Linearizable)
+	s, err := m.store.ReadWhile(ctx, m.quorum.While, store.Linearizable)
 	return s, apiError(err)
 }
 

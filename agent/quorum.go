@@ -62,8 +62,8 @@ func (q *quorum) look() context.Context {
 	return q.lost
 }
 
-// While returns a context that ends with the given one, or when there has been
-// no quorum for a while. The second result releases it.
+// While is a store.While: the context that it returns ends with the given one, or
+// when there has been no quorum for a while.
 func (q *quorum) While(ctx context.Context) (context.Context, func()) {
 	q.mu.Lock()
 	lost := q.lost

@@ -208,6 +208,37 @@ func TestWithoutAQuorumNothingIsAcknowledged(t *testing.T) {
 	}
 }
 
+// TestAWaitForALeaderIsBounded by the caller, who is asked when there is one only:
+// what a leader serves has no need of another context.
+func TestAWaitForALeaderIsBounded(t *testing.T) {
+	l := newCluster(t, 3)
+	f := l.follower()
+	asked, released := 0, 0
+	refuse := func(ctx context.Context) (context.Context, func()) {
+		ctx, cancel := context.WithCancel(ctx)
+		asked++
+		cancel()
+		return ctx, func() { released++ }
+	}
+	propose := func() error { _, err := f.ProposeWhile(l.context(), refuse, put(record("r", "x"))); return err }
+	read := func() error { _, err := f.ReadWhile(l.context(), refuse, Linearizable); return err }
+	for name, do := range map[string]func() error{"propose": propose, "read": read} {
+		l.wait(name+" to be served, and not to wait", func() bool { asked = 0; return do() == nil && asked == 0 })
+	}
+	for _, g := range l.filers {
+		if g != f {
+			l.kill(g)
+		}
+	}
+	l.wait("the filer to notice that nobody leads", func() bool { return f.reigns.load().leader == "" })
+	for name, do := range map[string]func() error{"propose": propose, "read": read} {
+		asked, released = 0, 0
+		if err := do(); !errors.Is(err, ErrNoQuorum) || asked != 1 || released != 1 {
+			t.Errorf("%s without a leader: %v, after %d waits of which %d were released", name, err, asked, released)
+		}
+	}
+}
+
 func TestALeaderThatIsCutOffDoesNotKnowTheOutcome(t *testing.T) {
 	l := newCluster(t, 3)
 	old := l.leader()

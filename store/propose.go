@@ -21,6 +21,18 @@ import (
 // context ends, the error is ErrNoQuorum if the transaction reached no leader,
 // and ErrUnknownOutcome if it may take effect yet.
 func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, error) {
+	return s.ProposeWhile(ctx, nil, t)
+}
+
+// A While bounds waits for a leader. It returns a context that ends with the given
+// one, or earlier, and what releases it. It is called when there is somebody to wait
+// for: what a leader serves, thousands of times a second, ends with the leader, and
+// needs no context of its own.
+type While func(context.Context) (context.Context, func())
+
+// ProposeWhile is Propose that waits for a leader no longer than while says, which
+// may be nil.
+func (s *Store) ProposeWhile(ctx context.Context, while While, t fsm.Transaction) (fsm.Result, error) {
 	if t.Level > fsm.Level {
 		return fsm.Result{Revision: s.State().Revision(), Refusal: &fsm.Refusal{
 			Code:    fsm.RefusedFeatureLevel,
@@ -46,7 +58,7 @@ func (s *Store) Propose(ctx context.Context, t fsm.Transaction) (fsm.Result, err
 		return refused, nil
 	}
 	var results []fsm.Result
-	err = s.lead(ctx, func(ctx context.Context, now *reign) (err error) {
+	err = s.leadWhile(ctx, while, func(ctx context.Context, now *reign) (err error) {
 		what := "raft: commit"
 		if now.leader != s.o.ID {
 			what = "raft: commit by the leader " + string(now.leader)
@@ -71,6 +83,11 @@ const retryPause = 20 * time.Millisecond
 // by errNotAppended that they had no effect, and by errMaybeAppended that they may
 // have had one; any other error is final.
 func (s *Store) lead(ctx context.Context, attempt func(context.Context, *reign) error) error {
+	return s.leadWhile(ctx, nil, attempt)
+}
+
+// leadWhile is lead that waits for a leader no longer than while says.
+func (s *Store) leadWhile(ctx context.Context, while While, attempt func(context.Context, *reign) error) error {
 	maybe := false
 	var last error
 	for {
@@ -92,6 +109,12 @@ func (s *Store) lead(ctx context.Context, attempt func(context.Context, *reign) 
 				return err
 			}
 			last = err
+		}
+		if while != nil && ctx.Err() == nil {
+			var release func()
+			ctx, release = while(ctx)
+			defer release()
+			while = nil
 		}
 		if ctx.Err() == nil {
 			s.awaitLeader(ctx, now)

@@ -25,11 +25,17 @@ const (
 // Read returns a state that is as fresh as asked for. Linearizable reads fail
 // with ErrNoQuorum if no leader answers before the context ends.
 func (s *Store) Read(ctx context.Context, c Consistency) (*fsm.State, error) {
+	return s.ReadWhile(ctx, nil, c)
+}
+
+// ReadWhile is Read that waits for a leader no longer than while says, which may be
+// nil.
+func (s *Store) ReadWhile(ctx context.Context, while While, c Consistency) (*fsm.State, error) {
 	if c == Stale {
 		return s.State(), nil
 	}
 	var state *fsm.State
-	err := s.lead(ctx, func(ctx context.Context, now *reign) error {
+	err := s.leadWhile(ctx, while, func(ctx context.Context, now *reign) error {
 		index, err := s.reads.index(ctx, now.ctx.Done())
 		if err != nil {
 			return fmt.Errorf("%w: %v", errNotAppended, err) // whatever it was, a read has no effect
