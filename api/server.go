@@ -194,9 +194,13 @@ func answer(w http.ResponseWriter, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}
+	answerJSON(w, body)
+	return nil
+}
+
+func answerJSON(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", typeJSON)
 	w.Write(append(body, '\n')) // a client that went away is not our failure
-	return nil
 }
 
 func newRequestID() string { return uuid.NewString() }

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/netquorum/netquorum"
@@ -131,7 +132,22 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, req ApplyRequest)
 	if req.DryRun {
 		res.Changes = publish(res.Changes, true)
 	}
+	if body, ok := res.appendPlain(make([]byte, 0, 64)); ok {
+		answerJSON(w, body)
+		return nil
+	}
 	return answer(w, res)
+}
+
+// appendPlain encodes a result as package json does, for a fraction of the time, if
+// it is like nearly all: without anything but numbers.
+func (r *ApplyResult) appendPlain(b []byte) (_ []byte, ok bool) {
+	if r.Rollout != "" || r.Guarded != "" || len(r.Unsafe)+len(r.Grounded)+len(r.Changes)+len(r.Plans)+len(r.Stranded) > 0 {
+		return b, false
+	}
+	b = strconv.AppendUint(append(b, `{"revision":`...), uint64(r.Revision), 10)
+	b = strconv.AppendInt(append(b, `,"changed":`...), int64(r.Changed), 10)
+	return append(b, '}'), true
 }
 
 // wellFormed finds the transactions that say nothing. All that is about
