@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -18,12 +17,7 @@ import (
 // the documents whose correctness depends on what changes.
 func (c Config) Change(puts []Document, deletes []Key) (Config, Problems) {
 	e := &edit{was: c.orEmpty()}
-	room := encodings.Get().(*[]byte)
-	e.encoded = *room
 	e.stage(puts, deletes)
-	if *room = e.encoded[:0]; cap(e.encoded) <= keptEncoding {
-		encodings.Put(room)
-	}
 	e.index()
 	for _, t := range e.touched {
 		e.checkAlone(t)
@@ -44,8 +38,7 @@ type edit struct {
 	touched   []*touch
 	affected  map[string]Key // by docPath: documents to check against all others; nil while there are none
 	problems  Problems
-	encoded   []byte  // of the last document, whose memory is used again
-	alone     checker // likewise
+	alone     checker // of the last document, whose memory is used again
 }
 
 // A touch is a document that the change writes or deletes. The side that does
@@ -69,13 +62,6 @@ func (t *touch) indexed() bool {
 
 // noEntry is the side of a touch that does not exist.
 var noEntry = &entry{}
-
-// encodings are for the documents of one change after the other: most changes are
-// of one.
-var encodings = sync.Pool{New: func() any { return new([]byte) }}
-
-// keptEncoding bounds what a large document leaves behind there.
-const keptEncoding = 64 << 10
 
 func (e *edit) add(p Problem) { e.problems = append(e.problems, p) }
 
@@ -126,7 +112,7 @@ func (e *edit) stage(puts []Document, deletes []Key) {
 		}
 		t.key = d.Key()
 		var p *Problem
-		if t.new, p = e.newEntry(d); p != nil {
+		if t.new, p = newEntry(d); p != nil {
 			e.add(*p)
 		}
 		txn.Insert(t.path, t.new)
@@ -197,11 +183,7 @@ func (e *edit) checkAlone(t *touch) {
 	if t.deleted() {
 		return
 	}
-	c := &e.alone
-	c.doc, c.problems = t.key, c.problems[:0]
-	checkName(c)
-	t.new.doc.Spec.check(c)
-	e.problems = append(e.problems, c.problems...)
+	e.problems = append(e.problems, e.alone.document(t.new.doc)...)
 }
 
 // checkUsers refuses to delete what others use. A user that the same change

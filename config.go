@@ -30,8 +30,12 @@ func (c Config) Get(kind Kind, name string) (Document, bool) {
 	if c.docs == nil {
 		return Document{}, false
 	}
+	return getIn(c.docs.Root(), kind, name)
+}
+
+func getIn(docs *iradix.Node[*entry], kind Kind, name string) (Document, bool) {
 	var room [64]byte // for most paths
-	e, ok := c.docs.Get(appendPath(room[:0], Key{kind, name}))
+	e, ok := docs.Get(appendPath(room[:0], Key{kind, name}))
 	if !ok {
 		return Document{}, false
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"sync"
 )
 
 // An entry is a document in a Config, with its part of the hash.
@@ -17,10 +18,20 @@ type entry struct {
 // below 512 KiB, with room for the rest of its transaction.
 const maxEncoded = 384 << 10
 
+// encodings are memory for one document after another.
+var encodings = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptEncoding bounds what a large document leaves behind there.
+const keptEncoding = 64 << 10
+
 // newEntry encodes and hashes the document.
-func (e *edit) newEntry(d Document) (*entry, *Problem) {
-	text, err := d.AppendJSON(e.encoded[:0])
-	e.encoded = text
+func newEntry(d Document) (*entry, *Problem) {
+	room := encodings.Get().(*[]byte)
+	text, err := d.AppendJSON((*room)[:0])
+	if cap(text) <= keptEncoding {
+		defer encodings.Put(room)
+		*room = text
+	}
 	if err != nil {
 		return &entry{doc: d}, &Problem{Document: d.Key(), Field: "spec", Rule: RuleDocumentKind, Message: err.Error()}
 	}

@@ -41,6 +41,15 @@ type checker struct {
 	problems Problems
 }
 
+// document checks what a document says by itself. The next one uses the memory of
+// its problems again.
+func (c *checker) document(d Document) Problems {
+	c.doc, c.problems = d.Key(), c.problems[:0]
+	checkName(c)
+	d.Spec.check(c)
+	return c.problems
+}
+
 func (c *checker) add(field string, rule Rule, format string, args ...any) {
 	c.addTo(c.doc, field, rule, nil, format, args...)
 }

@@ -20,17 +20,33 @@ func Apply(s *State, index uint64, entry []byte) (*State, []Result, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("index %d: %w", index, err)
 	}
-	next := *s
-	next.index = index
+	w := workOn(s)
+	w.index = index
 	results := make([]Result, len(parts))
 	for i, part := range parts {
 		t, err := DecodeTransaction(part)
 		if err != nil {
 			return nil, nil, fmt.Errorf("index %d: transaction %d of %d: %w", index, i+1, len(parts), err)
 		}
-		results[i] = next.apply(&t, len(part))
+		results[i] = w.apply(&t, len(part))
 	}
-	return &next, results, nil
+	return w.state(), results, nil
+}
+
+// A work is the state after some of an entry's transactions. Nobody sees it: its
+// configuration is a draft, instead of the one that it was before.
+type work struct {
+	State
+	draft *netquorum.Draft
+}
+
+func workOn(s *State) *work { return &work{*s, s.config.Draft()} }
+
+// state is what the work has come to.
+func (w *work) state() *State {
+	next := w.State
+	next.config = w.draft.Config()
+	return &next
 }
 
 // DryRun returns what the transaction would do to the state, and the
@@ -55,57 +71,61 @@ func DryRunEncoded(s *State, encoded []byte) (netquorum.Config, Result) {
 		}
 		return s.config, Result{Revision: s.revision, Refusal: refuse(code, "%v", err)}
 	}
-	next := *s
-	result, _ := next.try(&t, len(encoded)) // on record it would be in the way of what is really applied
-	return next.config, result
+	w := workOn(s)
+	result, _ := w.try(&t, len(encoded)) // on record it would be in the way of what is really applied
+	return w.draft.Config(), result
 }
 
-// apply applies one transaction to a state that is still being built.
-func (s *State) apply(t *Transaction, size int) Result {
-	r, known := s.try(t, size)
+// apply applies one transaction.
+func (w *work) apply(t *Transaction, size int) Result {
+	r, known := w.try(t, size)
 	if !known {
 		stored := r
 		stored.Refusal = r.Refusal.stored()
-		s.requests = s.requests.add(t.ID, stored)
+		w.requests = w.requests.add(t.ID, stored)
 	}
 	return r
 }
 
 // try is apply without putting the result on record, which it reports not to be
 // needed for those that are, and for transactions that cannot be.
-func (s *State) try(t *Transaction, size int) (r Result, known bool) {
+func (w *work) try(t *Transaction, size int) (r Result, known bool) {
 	if len(t.ID) > MaxID || len(t.Actor) > MaxActor {
-		return Result{Revision: s.revision, Refusal: refuse(RefusedInvalid,
+		return Result{Revision: w.revision, Refusal: refuse(RefusedInvalid,
 			"request id of %d bytes, actor of %d bytes; at most %d and %d", len(t.ID), len(t.Actor), MaxID, MaxActor)}, true
 	}
 	if t.ID == "" {
-		return s.execute(t, size), true
+		return w.execute(t, size), true
 	}
-	if r, known = s.Result(t.ID); known {
+	if r, known = w.Result(t.ID); known {
 		return r, true
 	}
-	return s.execute(t, size), false
+	return w.execute(t, size), false
 }
 
 // execute applies a transaction that is not a duplicate.
-func (s *State) execute(t *Transaction, size int) Result {
-	refused := Result{Revision: s.revision}
-	if refused.Refusal = s.check(t, size); refused.Refusal != nil {
+func (w *work) execute(t *Transaction, size int) Result {
+	refused := Result{Revision: w.revision}
+	if refused.Refusal = w.check(t, size); refused.Refusal != nil {
 		return refused
 	}
-	change := &Change{Revision: s.revision + 1, Time: t.Time, Actor: t.Actor, Trace: t.Trace, ID: t.ID}
-	if refused.Refusal = change.fill(s.config, t); refused.Refusal != nil {
+	change := &Change{Revision: w.revision + 1, Time: t.Time, Actor: t.Actor, Trace: t.Trace, ID: t.ID}
+	if refused.Refusal = change.fill(w.draft, t); refused.Refusal != nil {
 		return refused
 	}
 	if len(change.Documents) == 0 {
-		return Result{Revision: s.revision}
+		return Result{Revision: w.revision}
 	}
-	config, problems := change.applyTo(s.config)
+	if p := w.puts(t, change); p != nil {
+		w.keep(p)
+		return Result{Revision: w.revision, Changed: 1}
+	}
+	config, problems := change.applyTo(w.draft.Config())
 	if len(problems) > 0 {
 		refused.Refusal = refuseFor(RefusedInvalid, problems)
 		return refused
 	}
-	if refused.Refusal = s.checkRollout(t, change, config); refused.Refusal != nil {
+	if refused.Refusal = w.checkRollout(t, change, config); refused.Refusal != nil {
 		return refused
 	}
 	p, err := newPast(change)
@@ -113,14 +133,34 @@ func (s *State) execute(t *Transaction, size int) Result {
 		refused.Refusal = refuse(RefusedInvalid, "%v", err)
 		return refused
 	}
-	s.config, s.revision = config, change.Revision
-	s.history = s.history.add(p, historyLimit(config))
-	return Result{Revision: s.revision, Changed: len(change.Documents)}
+	w.draft.Set(config)
+	w.keep(p)
+	return Result{Revision: w.revision, Changed: len(change.Documents)}
+}
+
+// puts applies a change that puts one document of which nothing else depends, as
+// most do. It returns nil, and has done nothing, if the change is another or is
+// refused.
+func (w *work) puts(t *Transaction, change *Change) *past {
+	if len(change.Documents) != 1 || change.Documents[0].After == nil || concernsRollouts(change.Documents[0].Key.Kind, t.System) {
+		return nil
+	}
+	p, err := newPast(change)
+	if err != nil || !w.draft.Put(*change.Documents[0].After) {
+		return nil
+	}
+	return p
+}
+
+// keep makes a change, which the draft has, the newest.
+func (w *work) keep(p *past) {
+	w.revision = p.change.Revision
+	w.history = w.history.add(p, historyLimit(w.draft))
 }
 
 // fill completes the change with the documents that the transaction really
 // changes.
-func (c *Change) fill(config netquorum.Config, t *Transaction) *Refusal {
+func (c *Change) fill(config *netquorum.Draft, t *Transaction) *Refusal {
 	c.Documents = make([]DocumentChange, 0, len(t.Puts)+len(t.Deletes))
 	var scratch [2][1024]byte // most specs fit
 	for i := range t.Puts {

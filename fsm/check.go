@@ -9,7 +9,7 @@ import (
 // check returns why the transaction is refused before the rules of the
 // resulting configuration are looked at: its size, its form, what its actor may
 // write, and its preconditions, of which every broken one is reported.
-func (s *State) check(t *Transaction, size int) *Refusal {
+func (w *work) check(t *Transaction, size int) *Refusal {
 	if size > MaxTransaction {
 		return refuse(RefusedTooLarge, "the transaction has %d bytes, at most %d fit; split it, or use restore for a whole configuration",
 			size, MaxTransaction)
@@ -20,7 +20,7 @@ func (s *State) check(t *Transaction, size int) *Refusal {
 		p := &t.Puts[i]
 		c.key = p.Document.Key()
 		c.form(keys, t.System)
-		old, exists := s.config.Get(c.key.Kind, c.key.Name)
+		old, exists := w.draft.Get(c.key.Kind, c.key.Name)
 		if p.MustNotExist && exists {
 			c.broken(RefusedExists, "exists already, at revision %d", old.Revision)
 		}
@@ -30,7 +30,7 @@ func (s *State) check(t *Transaction, size int) *Refusal {
 		d := &t.Deletes[i]
 		c.key = d.Key
 		c.form(keys, t.System)
-		old, exists := s.config.Get(c.key.Kind, c.key.Name)
+		old, exists := w.draft.Get(c.key.Kind, c.key.Name)
 		if !exists && (d.IfRevision == nil || *d.IfRevision == 0) {
 			c.broken(RefusedNotFound, "does not exist")
 			continue

@@ -66,7 +66,9 @@ func (h history) add(p *past, limit int) history {
 }
 
 // historyLimit is how many changes the configuration asks to keep.
-func historyLimit(c netquorum.Config) int {
+func historyLimit[C interface {
+	Cluster() (string, *netquorum.Cluster, bool)
+}](c C) int {
 	if _, cluster, ok := c.Cluster(); ok && cluster.History > 0 {
 		return cluster.History
 	}

@@ -14,11 +14,12 @@ const LevelRollout = 2
 // checkRollout returns why a change that breaks no rule is refused all the same:
 // it would come in the way of the rollout that is open, or it needs one and
 // brings none.
-func (s *State) checkRollout(t *Transaction, change *Change, after netquorum.Config) *Refusal {
+func (w *work) checkRollout(t *Transaction, change *Change, after netquorum.Config) *Refusal {
 	if !slices.ContainsFunc(change.Documents, func(d DocumentChange) bool { return concernsRollouts(d.Key.Kind, t.System) }) {
 		return nil
 	}
-	doc, r, ok := s.config.Rollout()
+	before := w.draft.Config()
+	doc, r, ok := before.Rollout()
 	open := ok && r.Open()
 	if open {
 		if refusal := inTheWay(t, change, doc, r); refusal != nil {
@@ -38,7 +39,7 @@ func (s *State) checkRollout(t *Transaction, change *Change, after netquorum.Con
 	if t.System || t.Level < LevelRollout {
 		return nil
 	}
-	if need := rollout.Guard(s.config, after); need.Needed() {
+	if need := rollout.Guard(before, after); need.Needed() {
 		if open {
 			return refuse(RefusedRollout, "%s is open (%s), and this change needs a rollout too (%s): wait until it is closed, or revert it", doc.Name, r.Phase, need.Text)
 		}
