@@ -97,6 +97,33 @@ func dump(t *rapid.T, c Config) string {
 	return out.String()
 }
 
+// TestADraftWritesInPlace: what one change has copied of the tree, the next one does
+// not copy again.
+func TestADraftWritesInPlace(t *testing.T) {
+	c := crowd(t, 1000)
+	var records []Document
+	for i := range 20 {
+		records = append(records, crowdRecord(7*i, 10))
+	}
+	together := testing.AllocsPerRun(10, func() {
+		d := c.Draft()
+		for _, r := range records {
+			d.Put(r)
+		}
+		d.Config()
+	})
+	apart := testing.AllocsPerRun(10, func() {
+		for _, r := range records {
+			d := c.Draft()
+			d.Put(r)
+			d.Config()
+		}
+	})
+	if together > 0.7*apart {
+		t.Errorf("twenty records put together take %.0f allocations, and %.0f apart", together, apart)
+	}
+}
+
 // BenchmarkDraft puts records one after another, of which so many make a
 // configuration.
 func BenchmarkDraft(b *testing.B) {
