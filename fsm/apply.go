@@ -116,7 +116,7 @@ func (w *work) execute(t *Transaction, size int) Result {
 	if len(change.Documents) == 0 {
 		return Result{Revision: w.revision}
 	}
-	if p := w.puts(t, change); p != nil {
+	if p, ok := w.puts(t, change); ok {
 		w.keep(p)
 		return Result{Revision: w.revision, Changed: 1}
 	}
@@ -139,21 +139,20 @@ func (w *work) execute(t *Transaction, size int) Result {
 }
 
 // puts applies a change that puts one document of which nothing else depends, as
-// most do. It returns nil, and has done nothing, if the change is another or is
-// refused.
-func (w *work) puts(t *Transaction, change *Change) *past {
+// most do. It has done nothing if the change is another or is refused.
+func (w *work) puts(t *Transaction, change *Change) (p past, ok bool) {
 	if len(change.Documents) != 1 || change.Documents[0].After == nil || concernsRollouts(change.Documents[0].Key.Kind, t.System) {
-		return nil
+		return p, false
 	}
 	p, err := newPast(change)
 	if err != nil || !w.draft.Put(*change.Documents[0].After) {
-		return nil
+		return p, false
 	}
-	return p
+	return p, true
 }
 
 // keep makes a change, which the draft has, the newest.
-func (w *work) keep(p *past) {
+func (w *work) keep(p past) {
 	w.revision = p.change.Revision
 	w.history = w.history.add(p, historyLimit(w.draft))
 }

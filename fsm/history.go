@@ -36,7 +36,7 @@ const maxHistoryBytes = 32 << 20
 
 // A history is the latest changes, oldest first. Their revisions have no gaps.
 type history struct {
-	queue queue[*past]
+	queue queue[past]
 	bytes int // encoded size of what is kept
 	sum   sum
 }
@@ -50,7 +50,7 @@ type past struct {
 
 // add appends a change and forgets the oldest ones beyond limit. The newest
 // stays, however large.
-func (h history) add(p *past, limit int) history {
+func (h history) add(p past, limit int) history {
 	h.queue = h.queue.append(p)
 	h.bytes += p.bytes
 	h.sum = h.sum.plus(p.sum)
@@ -116,7 +116,7 @@ func (s *State) NetworkChanged(since netquorum.Revision) bool {
 }
 
 // newPast weighs a change that is complete.
-func newPast(c *Change) (*past, error) {
+func newPast(c *Change) (past, error) {
 	var scratch [1024]byte // most changes fit
 	b := appendChangeHeader(append(scratch[:0], itemChange), c)
 	for i := range c.Documents {
@@ -128,11 +128,11 @@ func newPast(c *Change) (*past, error) {
 			}
 			var err error
 			if b, err = appendDocument(b, v); err != nil {
-				return nil, err
+				return past{}, err
 			}
 		}
 	}
-	return &past{c, len(b), sumOf(b)}, nil
+	return past{c, len(b), sumOf(b)}, nil
 }
 
 // appendChangeHeader encodes all of a change but its documents.
