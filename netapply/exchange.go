@@ -23,13 +23,16 @@ type change struct {
 // errNoAnswer is the outcome of a change that the kernel never answered.
 var errNoAnswer = errors.New("the kernel did not answer")
 
-// maxBatch is how many changes are sent at once. The answers to all of them
-// wait in the socket's buffer until they are read.
+// maxBatch is how many changes are sent at once. The kernel's refusals of all of
+// them must fit the socket's buffer, where they wait until they are read.
 const maxBatch = 64
 
-// A changer sends changes in batches: the kernel carries a batch out in order
-// and answers each change by itself, so a batch is as good as its changes one
-// after another and costs a fraction of the time.
+// A changer sends changes in batches: the kernel carries a batch out in order and
+// tells of each change that it refuses, so a batch is as good as its changes one
+// after another and costs a fraction of the time. Only the last is acknowledged
+// when it is done, which says that the others are: an acknowledgement of each would
+// cost the kernel a datagram, and us a system call. Should the buffer overflow all
+// the same, reading fails, and nothing is taken for done.
 type changer struct {
 	mu    sync.Mutex
 	fd    int
@@ -81,10 +84,13 @@ func (c *changer) exchange(list []change) []error {
 }
 
 func (c *changer) batch(list []change) []error {
-	first := c.seq + 1
+	first, last := c.seq+1, len(list)-1
 	b := c.out[:0]
-	for _, x := range list {
+	for i, x := range list {
 		c.seq++
+		if i == last {
+			x.flags |= unix.NLM_F_ACK
+		}
 		b = appendRequest(b, x, c.seq)
 	}
 	c.out = b
@@ -98,7 +104,7 @@ func (c *changer) batch(list []change) []error {
 	for i := range errs {
 		errs[i] = errNoAnswer
 	}
-	for left := len(list); left > 0; {
+	for errs[last] == errNoAnswer {
 		n, err := unix.Read(c.fd, c.reply[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -110,8 +116,12 @@ func (c *changer) batch(list []change) []error {
 			// Answers of an earlier batch that came too late are passed over.
 			if i := int(seq - first); i >= 0 && i < len(list) && errs[i] == errNoAnswer {
 				errs[i] = list[i].outcome(err)
-				left--
 			}
+		}
+	}
+	for i := range errs {
+		if errs[i] == errNoAnswer {
+			errs[i] = nil
 		}
 	}
 	return errs
@@ -127,7 +137,7 @@ func (x change) outcome(err error) error {
 }
 
 func appendRequest(b []byte, x change, seq uint32) []byte {
-	b = appendHeader(b, x.what, unix.NLM_F_REQUEST|unix.NLM_F_ACK|x.flags, seq, len(x.body.b))
+	b = appendHeader(b, x.what, unix.NLM_F_REQUEST|x.flags, seq, len(x.body.b))
 	return append(b, x.body.b...)
 }
 

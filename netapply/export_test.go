@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,7 +68,7 @@ func RawApply(d Desired) error {
 		})
 		links = append(links, change{unix.RTM_NEWLINK, exclusive, m, nil})
 	}
-	errs := c.exchange(links)
+	errs := rawExchange(c.fd, links)
 	if err := learn(); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func RawApply(d Desired) error {
 		m.bytes(unix.IFLA_IFALIAS, []byte(label(l.Role)))
 		marks = append(marks, change{unix.RTM_SETLINK, 0, m, nil})
 	}
-	errs = append(errs, c.exchange(marks)...)
+	errs = append(errs, rawExchange(c.fd, marks)...)
 	for _, a := range d.Addresses {
 		m := addressMessage(a.Prefix, index[a.Link])
 		m.u32(unix.IFA_FLAGS, unix.IFA_F_NOPREFIXROUTE)
@@ -93,5 +94,32 @@ func RawApply(d Desired) error {
 	for _, r := range d.Rules {
 		rest = append(rest, change{unix.RTM_NEWRULE, exclusive, ruleMessage(r), nil})
 	}
-	return errors.Join(append(errs, c.exchange(rest)...)...)
+	return errors.Join(append(errs, rawExchange(c.fd, rest)...)...)
+}
+
+// rawExchange sends changes in batches as one would by hand: each is acknowledged.
+func rawExchange(fd int, list []change) (errs []error) {
+	var b []byte
+	reply := make([]byte, 16<<10)
+	for batch := range slices.Chunk(list, maxBatch) {
+		b = b[:0]
+		for i, x := range batch {
+			x.flags |= unix.NLM_F_ACK
+			b = appendRequest(b, x, uint32(i+1))
+		}
+		if err := unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return append(errs, err)
+		}
+		for left := len(batch); left > 0; {
+			n, err := unix.Read(fd, reply)
+			if err != nil {
+				return append(errs, err)
+			}
+			for _, err := range answers(reply[:n]) {
+				errs = append(errs, err)
+				left--
+			}
+		}
+	}
+	return errs
 }

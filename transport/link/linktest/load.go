@@ -96,7 +96,7 @@ func manyStreams(t *testing.T, k Kind) {
 }
 
 func heartbeats(t *testing.T, k Kind) {
-	size := k.large()
+	size := max(k.large(), 4<<20) // more than a window, for more than one round trip
 	for _, paths := range []int{1, 2} {
 		p := NewPair(t, k, paths)
 		if w, ok := p.Paths[0].(interface{ Set(memlink.Faults) }); ok {
