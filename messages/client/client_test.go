@@ -105,6 +105,17 @@ func await[T any](t *testing.T, what string, c <-chan T) (v T) {
 	return v
 }
 
+// eventually waits for a condition; it may be called by any goroutine of the test.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Errorf("waited 10 s for %s", what)
+}
+
 // echo answers with what it was sent.
 func echo(ctx context.Context, m *Incoming) ([]byte, error) { return m.Body(ctx, 1<<20) }
 

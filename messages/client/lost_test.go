@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/api/apitest"
@@ -61,16 +60,12 @@ func TestACompletionThatOvertakesTheAnswerOfItsSendIsNotMissed(t *testing.T) {
 	d := newDaemon(t)
 	var c *Client
 	d.backend = &meddler{d.messages, func(sent api.SentMessage) {
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		eventually(t, "the completion to reach the client", func() bool {
 			c.mu.Lock()
+			defer c.mu.Unlock()
 			_, came := c.early[sent.ID]
-			c.mu.Unlock()
-			if came {
-				return
-			}
-			<-time.After(time.Millisecond)
-		}
-		t.Error("waited 10 s for the completion to reach the client")
+			return came
+		})
 	}}
 	d.start()
 	d.serve("ledger", 1, echo)
@@ -95,16 +90,11 @@ func TestAnAcknowledgedCompletionIsNotMissedByItsKeysSecondSender(t *testing.T) 
 		}
 		close(second)
 		await(t, "the first's end", one.Done())
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		eventually(t, "the completion to be acknowledged", func() bool {
 			c.mu.Lock()
-			over := !c.acking
-			c.mu.Unlock()
-			if over {
-				return
-			}
-			<-time.After(time.Millisecond)
-		}
-		t.Error("waited 10 s for the completion to be acknowledged")
+			defer c.mu.Unlock()
+			return !c.acking
+		})
 	}}
 	d.start()
 	c = d.client("mxa")
