@@ -55,3 +55,36 @@ func TestKernelABatchTellsWhatIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Refusals that found no room are not silence, which would mean that all was done.
+func TestKernelRefusalsThatAreLostAreNotSuccess(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	c, err := openChanger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the kernel makes it its least
+		t.Fatal(err)
+	}
+	m := linkHeader(0, 0, 0)
+	m.text(unix.IFLA_IFNAME, "lo")
+	list := make([]change, maxBatch)
+	for i := range list {
+		list[i] = change{unix.RTM_NEWLINK, unix.NLM_F_CREATE | unix.NLM_F_EXCL, m, nil}
+	}
+	lost := 0
+	for i, err := range c.exchange(list) {
+		switch {
+		case err == nil:
+			t.Errorf("change %d is taken for done", i)
+		case errors.Is(err, errNoAnswer):
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Error("no refusal was lost: nothing is tested")
+	}
+}
