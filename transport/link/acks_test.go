@@ -12,38 +12,42 @@ import (
 	"github.com/netquorum/netquorum/transport/link/memlink"
 )
 
-// A bareAcks counts the writes that carry acknowledgements and nothing else.
-type bareAcks struct {
+// An ackCounter counts acknowledgements, and the writes that carry nothing else.
+type ackCounter struct {
 	net.Conn
-	n atomic.Int32
+	all, bare atomic.Int32
 }
 
-func (c *bareAcks) Write(b []byte) (int, error) {
+func (c *ackCounter) Write(b []byte) (int, error) {
 	r, bare := &reader{r: bytes.NewReader(b)}, true
-	for bare {
+	for {
 		h, _, err := readFrame(r)
 		if err != nil {
 			break
 		}
-		bare = h.kind == kindAck
+		if h.kind == kindAck {
+			c.all.Add(1)
+		} else {
+			bare = false
+		}
 		r.take(headSize + h.n)
 	}
 	r.close()
 	if bare {
-		c.n.Add(1)
+		c.bare.Add(1)
 	}
 	return c.Conn.Write(b)
 }
 
 // acked runs a test in virtual time with a stream from one link to another over one
 // carrier. The other end of the stream writes back up to so many bytes of each piece.
-func acked(t *testing.T, back int, f func(s *Stream, here *bareAcks)) {
+func acked(t *testing.T, back int, f func(s *Stream, here *ackCounter)) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far, err := memlink.NewWire(1).Connect()
 		if err != nil {
 			t.Fatal(err)
 		}
-		here := &bareAcks{Conn: near}
+		here := &ackCounter{Conn: near}
 		echo := func(s *Stream) {
 			s.Handle(func(p []byte) error { return s.TryWrite(p[:min(len(p), back)]) }, func(error) {})
 		}
@@ -74,8 +78,8 @@ func acked(t *testing.T, back int, f func(s *Stream, here *bareAcks)) {
 // TestAnAcknowledgementTravelsWithTheNextQuestion: raft asks every 20 to 40 ms, and
 // there are pings. Before, each answer was acknowledged by itself 4 ms later.
 func TestAnAcknowledgementTravelsWithTheNextQuestion(t *testing.T) {
-	acked(t, 100, func(s *Stream, here *bareAcks) {
-		here.n.Store(0)
+	acked(t, 100, func(s *Stream, here *ackCounter) {
+		here.bare.Store(0)
 		b := make([]byte, 100)
 		for range 100 {
 			if _, err := s.Write(b); err != nil {
@@ -86,14 +90,42 @@ func TestAnAcknowledgementTravelsWithTheNextQuestion(t *testing.T) {
 			}
 			time.Sleep(15 * time.Millisecond)
 		}
-		if n := here.n.Load(); n > 5 {
+		if n := here.bare.Load(); n > 5 {
 			t.Errorf("%d of 100 answers were acknowledged by themselves", n)
 		}
 	})
 }
 
+// TestSwiftAnswersAreNotAcknowledgedOneByOne: requests in a row, which take 10 us each
+// on loopback, brought an acknowledgement with each frame both ways.
+func TestSwiftAnswersAreNotAcknowledgedOneByOne(t *testing.T) {
+	acked(t, 100, func(s *Stream, here *ackCounter) {
+		const times = 10 * manyOwed / 100
+		before := here.all.Load()
+		b := make([]byte, 100)
+		for range times {
+			if _, err := s.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(s, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := here.all.Load() - before; n < 10 || n > sparedMost+20 {
+			t.Errorf("%d acknowledgements of %d answers of 100 bytes", n, times)
+		}
+		time.Sleep(25 * time.Millisecond)
+		synctest.Wait()
+		s.link.mu.Lock()
+		defer s.link.mu.Unlock()
+		if n := len(s.send.frames); n > 0 {
+			t.Errorf("%d frames are not acknowledged 25 ms later", n)
+		}
+	})
+}
+
 func TestMuchDataIsAcknowledgedSoon(t *testing.T) {
-	acked(t, 0, func(s *Stream, _ *bareAcks) {
+	acked(t, 0, func(s *Stream, _ *ackCounter) {
 		under := func() int {
 			synctest.Wait()
 			s.link.mu.Lock()

@@ -32,13 +32,15 @@ type Carrier struct {
 
 	// All below is guarded by the link's lock.
 	err      error
-	out      []byte   // frames of this carrier only
-	urgent   []*frame // on their way on every carrier
-	batch    []byte   // small frames that leave together; the writer's while busy
-	busy     bool     // somebody writes
-	inline   bool     // a caller of Write, who takes no bulk data along
-	began    time.Time
-	inflight int // bytes of frames that were sent here and not acknowledged
+	out      []byte    // frames of this carrier only
+	urgent   []*frame  // on their way on every carrier
+	batch    []byte    // small frames that leave together; the writer's while busy
+	busy     bool      // somebody writes
+	inline   bool      // a caller of Write, who takes no bulk data along
+	writes   uint64    // that were begun
+	watched  uint64    // the write that was under way when the time was looked at
+	began    time.Time // and when that was seen first
+	inflight int       // bytes of frames that were sent here and not acknowledged
 	seq      uint64
 
 	state    State

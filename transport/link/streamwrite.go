@@ -3,7 +3,6 @@ package link
 import (
 	"net"
 	"os"
-	"time"
 )
 
 // Write gives p to the link, which keeps it until the peer has it. It waits
@@ -102,7 +101,7 @@ func (s *Stream) spread() {
 	const most = 256 // frames that a carrier may have waiting
 	l := s.link
 	for f := s.send.next(); f != nil && l.ordinary != nil; f = s.send.next() {
-		l.ordinary.mark(f, time.Now())
+		l.ordinary.mark(f)
 		f.spread = true
 		for _, c := range l.carriers {
 			if c != l.ordinary && (c.state == Down || len(c.urgent) >= most) {

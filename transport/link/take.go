@@ -58,6 +58,12 @@ func (l *Link) owe(s *Stream, bytes int) {
 // a peer that has much under way is slowed down by waiting for it.
 const manyOwed = 8 << 10
 
+// worthAcknowledging reports whether acknowledgements should travel with data that
+// leaves now. Where short questions and answers follow each other closely, one with
+// each of them would be work for both sides; nobody waits for it, and the timer sees
+// to it in the end.
+func (l *Link) worthAcknowledging() bool { return l.spared < sparedMost || l.owed >= manyOwed }
+
 // acknowledge appends every acknowledgement that is owed.
 func (l *Link) acknowledge(b []byte) []byte {
 	for _, s := range l.dirty {
@@ -75,9 +81,9 @@ func (l *Link) acknowledge(b []byte) []byte {
 	return b
 }
 
-// sparedMost is how often between two pings the timer of acknowledgements is stopped
-// when they have left. On an idle machine that spares a wakeup each time; on a busy
-// one it would take a tenth of a round trip.
+// sparedMost is how often between two pings acknowledgements of little data leave with
+// other data, and their timer is stopped. On an idle machine that spares a wakeup each
+// time; on a busy one it would take a tenth of a round trip.
 const sparedMost = 16
 
 // sendAcks is some time later.

@@ -100,7 +100,7 @@ func (l *Link) excuse(now time.Time) {
 		if !c.owes.IsZero() && c.owes.Before(l.due) {
 			c.owes = c.owes.Add(late)
 		}
-		if c.began.Before(l.due) {
+		if c.busy && c.began.Before(l.due) {
 			c.began = c.began.Add(late)
 		}
 	}
@@ -109,6 +109,9 @@ func (l *Link) excuse(now time.Time) {
 // doubt looks at what a carrier owes. It reports whether the carrier has just
 // become suspect.
 func (l *Link) doubt(c *Carrier, now time.Time, soon func(time.Time)) bool {
+	if c.busy && c.watched != c.writes { // who writes spends no time on the clock
+		c.watched, c.began = c.writes, now
+	}
 	if c.owes.IsZero() {
 		return false
 	}

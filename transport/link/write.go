@@ -1,7 +1,5 @@
 package link
 
-import "time"
-
 // write is the carrier's own writing goroutine: it writes what callers of Write
 // do not write themselves.
 func (c *Carrier) write() {
@@ -54,8 +52,9 @@ func (c *Carrier) kick(inline bool) {
 // meanwhile.
 func (c *Carrier) writeOnce() {
 	l := c.link
-	c.busy, c.began = true, l.now()
-	large := l.fill(c, c.began)
+	c.busy = true
+	c.writes++
+	large := l.fill(c)
 	batch := c.batch
 	l.mu.Unlock()
 	var err error
@@ -94,7 +93,7 @@ func (l *Link) waitingSmall(c *Carrier) bool {
 // fill collects into c.batch what leaves next by the carrier: first its own and
 // urgent frames, then small ones that fill a TLS record, then acknowledgements.
 // A large frame is not copied but returned, to be written after the batch.
-func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
+func (l *Link) fill(c *Carrier) (large *frame) {
 	c.batch = append(c.batch[:0], c.out...)
 	c.out = c.out[:0]
 	for len(c.urgent) > 0 {
@@ -111,15 +110,15 @@ func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
 	}
 	full := false
 	if c == l.ordinary {
-		large, full = l.gather(c, Urgent, now)
+		large, full = l.gather(c, Urgent)
 		if large == nil && !full {
-			large, full = l.gather(c, Control, now)
+			large, full = l.gather(c, Control)
 		}
 	}
 	if c == l.bulk && !c.inline && large == nil && !full {
-		large, _ = l.gather(c, Bulk, now)
+		large, _ = l.gather(c, Bulk)
 	}
-	if (c == l.ordinary || c == l.bulk) && (l.ackNow || large != nil || len(c.batch) > 0) {
+	if (c == l.ordinary || c == l.bulk) && (l.ackNow || large != nil || len(c.batch) > 0 && l.worthAcknowledging()) {
 		c.batch = l.acknowledge(c.batch)
 	}
 	return large
@@ -127,7 +126,7 @@ func (l *Link) fill(c *Carrier, now time.Time) (large *frame) {
 
 // gather takes frames of the streams of one class by turns. It stops at a large
 // frame, which it returns, or when the batch is full.
-func (l *Link) gather(c *Carrier, class Class, now time.Time) (large *frame, full bool) {
+func (l *Link) gather(c *Carrier, class Class) (large *frame, full bool) {
 	const copied = 4 << 10 // a larger frame costs more to copy than a write of its own
 	ready := &l.ready[class]
 	for ready.any() {
@@ -138,7 +137,7 @@ func (l *Link) gather(c *Carrier, class Class, now time.Time) (large *frame, ful
 			continue
 		}
 		if len(f.b) > copied {
-			c.mark(f, now)
+			c.mark(f)
 			f.held++
 			ready.turn()
 			return f, false
@@ -146,7 +145,7 @@ func (l *Link) gather(c *Carrier, class Class, now time.Time) (large *frame, ful
 		if len(c.batch)+len(f.b) > maxSmall {
 			return nil, true
 		}
-		c.mark(f, now)
+		c.mark(f)
 		c.batch = append(c.batch, f.b...)
 		ready.turn()
 	}
@@ -154,13 +153,13 @@ func (l *Link) gather(c *Carrier, class Class, now time.Time) (large *frame, ful
 }
 
 // mark notes that a frame leaves by the carrier.
-func (c *Carrier) mark(f *frame, now time.Time) {
+func (c *Carrier) mark(f *frame) {
 	f.on = c
 	c.seq++
 	f.seq = c.seq
 	c.inflight += len(f.b)
 	if c.owes.IsZero() {
-		c.owes = now
+		c.owes = c.link.now()
 	}
 }
 
