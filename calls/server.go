@@ -249,7 +249,7 @@ func (v *serving) answer(w *writer, j job) error {
 	others := len(v.calls) > 0
 	v.mu.Unlock()
 	j.ctx.end()
-	a := Answer{Status: w.status, Trace: j.ctx.trace, ContentType: w.header.Get("Content-Type"), Body: w.body.Bytes()}
+	a := Answer{Status: w.status, Trace: j.ctx.trace, ContentType: w.contentType(), Body: w.body.Bytes()}
 	if made := w.header[trace.Header]; a.Trace == 0 && len(made) > 0 { // where requests enter the cluster
 		a.Trace, _ = trace.Parse(made[0])
 	}
@@ -309,6 +309,13 @@ func (w *writer) reset() {
 		w.body = bytes.Buffer{}
 	}
 	w.body.Reset()
+}
+
+func (w *writer) contentType() string {
+	if said := w.header["Content-Type"]; len(said) > 0 {
+		return said[0]
+	}
+	return ""
 }
 
 // Header implements http.ResponseWriter.
