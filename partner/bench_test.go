@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/netquorum/netquorum/transport"
+	"github.com/netquorum/netquorum/transport/transporttest"
 )
 
 // BenchmarkStreamBesideBareTLS sends in turn over a stream and over TLS alone,
@@ -17,19 +18,7 @@ import (
 //
 //	go test ./partner -run xxx -bench . -benchtime 60x
 func BenchmarkStreamBesideBareTLS(b *testing.B) {
-	east, west := newCluster(b, "east"), newCluster(b, "west")
-	direct(east, west)
-	from, to := stream(b, east, west, "mirror")
-	accepted := make(chan net.Conn, 1)
-	west.endpoint.ServeStrangers("bare/1", func(conn *tls.Conn) (func(net.Conn), error) {
-		return func(c net.Conn) { accepted <- c }, nil
-	})
-	bare, err := east.endpoint.DialStranger(b.Context(), west.endpoint.Addr().String(), transport.Service("bare/1"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer bare.Close()
-	stream, plain := newLane(b, from, to), newLane(b, bare, <-accepted)
+	stream, plain := lanes(b, transporttest.Way{})
 	var ratios []float64
 	var streams, plains time.Duration
 	b.SetBytes(2 * round)
@@ -45,6 +34,33 @@ func BenchmarkStreamBesideBareTLS(b *testing.B) {
 	b.ReportMetric(n/plains.Seconds(), "bare-MB/s")
 }
 
+// lanes are a stream between two clusters and TLS alone, each over one TCP connection.
+func lanes(t testing.TB, w transporttest.Way) (mirror, plain *lane) {
+	var east, west *cluster
+	var at string
+	if w == (transporttest.Way{}) {
+		east, west = newCluster(t, "east"), newCluster(t, "west")
+		direct(east, west)
+		at = west.endpoint.Addr().String()
+	} else {
+		var relays []*transporttest.Relay
+		east, west, relays = pair(t, 1)
+		relays[0].Lengthen(w)
+		at = relays[0].Addr
+	}
+	from, to := stream(t, east, west, "mirror")
+	accepted := make(chan net.Conn, 1)
+	west.endpoint.ServeStrangers("bare/1", func(conn *tls.Conn) (func(net.Conn), error) {
+		return func(c net.Conn) { accepted <- c }, nil
+	})
+	bare, err := east.endpoint.DialStranger(t.Context(), at, transport.Service("bare/1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bare.Close() })
+	return newLane(t, from, to), newLane(t, bare, <-accepted)
+}
+
 // round is what is sent in turn.
 const round = 32 << 20
 
@@ -55,7 +71,7 @@ type lane struct {
 	buf     []byte
 }
 
-func newLane(b *testing.B, to io.Writer, from io.Reader) *lane {
+func newLane(t testing.TB, to io.Writer, from io.Reader) *lane {
 	l := &lane{to: to, arrived: make(chan error), buf: make([]byte, 256<<10)}
 	go func() {
 		buf := make([]byte, 256<<10)
@@ -70,7 +86,7 @@ func newLane(b *testing.B, to io.Writer, from io.Reader) *lane {
 			}
 			select {
 			case l.arrived <- nil:
-			case <-b.Context().Done():
+			case <-t.Context().Done():
 				return
 			}
 		}
@@ -78,15 +94,15 @@ func newLane(b *testing.B, to io.Writer, from io.Reader) *lane {
 	return l
 }
 
-func (l *lane) send(b *testing.B) time.Duration {
+func (l *lane) send(t testing.TB) time.Duration {
 	start := time.Now()
 	for range round / len(l.buf) {
 		if _, err := l.to.Write(l.buf); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	if _, ok := <-l.arrived; !ok {
-		b.Fatal("the reader has ended")
+		t.Fatal("the reader has ended")
 	}
 	return time.Since(start)
 }

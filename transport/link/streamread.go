@@ -136,8 +136,10 @@ func (s *Stream) consumed(n int) {
 		worth = s.recv.window / 3
 	}
 	tell := s.recv.read(n, worth)
-	if s.class == Bulk && tell {
-		s.grow(time.Now())
+	// Whether or not this is told now: on a long way the timer tells of room before a
+	// third of the window is free, and a window that did not grow then never would.
+	if s.class == Bulk && s.recv.taken-s.grownFrom >= s.recv.window/4 {
+		s.grow(l.now())
 	}
 	if !tell || s.recv.ended || s.err != nil || s.closed {
 		return

@@ -18,6 +18,7 @@ type Relay struct {
 	wg sync.WaitGroup
 
 	mu     sync.Mutex
+	way    Way
 	thawed chan struct{} // closed while the relay passes data
 	closed chan struct{}
 	conns  map[net.Conn]bool
@@ -135,6 +136,13 @@ func (r *Relay) enter(c net.Conn) func() {
 func (r *Relay) pump(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
+	r.mu.Lock()
+	way := r.way
+	r.mu.Unlock()
+	if way != (Way{}) {
+		r.carry(to, from, way)
+		return
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
