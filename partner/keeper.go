@@ -111,18 +111,29 @@ func (k *keeper) trouble() error {
 	case known.Use.ID == "":
 		return ErrNoSecret
 	}
+	said := errors.New("its endpoints are being called")
+	for i, p := range k.wrong() {
+		if i == 0 {
+			said = fmt.Errorf("%s: %w", p.Endpoint, p.Err)
+			continue
+		}
+		said = fmt.Errorf("%w; %s: %w", said, p.Endpoint, p.Err)
+	}
+	return said
+}
+
+// wrong returns what is wrong with the endpoints, in their order.
+func (k *keeper) wrong() []Problem {
+	known, _ := k.manager.cfg.Book.Partner(k.name)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var all []error
+	var out []Problem
 	for _, e := range known.Endpoints {
 		if err := k.problems[e]; err != nil {
-			all = append(all, fmt.Errorf("%s: %w", e, err))
+			out = append(out, Problem{e, err})
 		}
 	}
-	if len(all) == 0 {
-		return errors.New("its endpoints are being called")
-	}
-	return errors.Join(all...)
+	return out
 }
 
 func (k *keeper) note(endpoint string, err error) {
@@ -226,6 +237,10 @@ func (c *caller) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		known, ok := k.manager.cfg.Book.Partner(k.name)
 		var rest <-chan time.Time
+		if have != nil && known.Use.ID == with { // another secret may have been tried in vain
+			failures = 0
+			k.note(c.endpoint, nil)
+		}
 		if ok && known.Use.ID != "" && known.Use.ID != with {
 			next, err := c.call(ctx, known.Use)
 			k.note(c.endpoint, err)

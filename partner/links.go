@@ -1,6 +1,7 @@
 package partner
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -28,6 +29,12 @@ var (
 	ErrNoEndpoint = errors.New("the Partner document has no endpoints, and the partner has no link to this filer")
 	// ErrNotServed means that no process of the partner accepts the service.
 	ErrNotServed = errors.New("nobody at the partner accepts streams of the service")
+	// ErrRestarted is the end of a link to a process whose filer runs another one
+	// by now.
+	ErrRestarted = errors.New("the process of the partner's filer has ended; another one runs there")
+
+	// errNoAnswer ends the opening of a stream over a link that leads nowhere.
+	errNoAnswer = errors.New("the partner's filer does not answer")
 )
 
 // How links to other clusters differ from those within one: round trips are
@@ -74,8 +81,9 @@ type Manager struct {
 	wait   sync.WaitGroup
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when a link comes or goes
+	changed chan struct{} // closed when a link comes or goes, or a path of one
 	links   map[process]*peering
+	made    uint64 // how many links were
 	keepers map[string]*keeper
 }
 
@@ -89,9 +97,19 @@ type process struct {
 // A peering is the link to one process of a partner.
 type peering struct {
 	process
-	partner  string
-	link     *link.Link
-	carriers map[*link.Carrier]string // with the ids of the secrets that proved them; under Manager.mu
+	partner string
+	number  uint64 // in the order of their making
+	link    *link.Link
+
+	// Under Manager.mu.
+	carriers map[*link.Carrier]proven
+	met      bool // there was a carrier
+}
+
+// A proven is what is known of who is at the other end of a carrier.
+type proven struct {
+	secret  string // the id of the one that proved it
+	cluster string
 }
 
 // NewManager returns a manager without links.
@@ -145,19 +163,21 @@ func (m *Manager) attach(ctx context.Context, conn *tls.Conn, p peer, rank int) 
 		return nil, err
 	}
 	m.mu.Lock()
-	g.carriers[c] = p.secret.ID
+	g.carriers[c], g.met = proven{p.secret.ID, p.cluster}, true
 	m.mu.Unlock()
+	m.endStale()
 	m.cfg.Log.Info("connected with a partner", "partner", g.partner, "filer", p.filer, "remote", path.Remote, "secret", p.secret.ID)
 	if !m.start(func() {
 		<-c.Done()
 		m.mu.Lock()
 		delete(g.carriers, c)
 		m.mu.Unlock()
+		m.endStale()
 	}) {
 		return nil, net.ErrClosed
 	}
 	m.poke()
-	if _, ok := m.cfg.Book.Secret(p.secret.ID); !ok { // removed after it proved the connection
+	if !m.accepts(g.partner, proven{p.secret.ID, p.cluster}) { // any more
 		m.Recheck()
 	}
 	return c, nil
@@ -178,10 +198,12 @@ func (m *Manager) peering(p peer) (*peering, error) {
 			return g, nil
 		}
 	}
-	g := &peering{process: at, partner: p.secret.Partner, carriers: map[*link.Carrier]string{}}
+	m.made++
+	g := &peering{process: at, partner: p.secret.Partner, number: m.made, carriers: map[*link.Carrier]proven{}}
 	g.link = link.New(link.Config{
 		Local: m.cfg.Filer, Peer: p.filer, Log: m.cfg.Log,
 		Ping: ping, Suspect: suspect, GiveUp: giveUp, Patience: patience, MaxBulkWindow: maxWindow,
+		Changed: m.poke,
 		Accept: func(offered []string, _ link.Class) (string, func(*link.Stream)) {
 			for _, name := range offered {
 				if m.services.offered(name, g.partner) {
@@ -220,6 +242,61 @@ func (m *Manager) all(partner string) []*peering {
 		}
 	}
 	slices.SortFunc(out, func(a, b *peering) int { return strings.Compare(string(a.filer), string(b.filer)) })
+	return out
+}
+
+// endStale ends the links to processes that have lost all paths and whose filers
+// run another process by now. Who has streams to them would wait for nothing, to
+// the end of the link's patience.
+func (m *Manager) endStale() {
+	var stale []*link.Link
+	m.mu.Lock()
+	for _, old := range m.links {
+		for _, now := range m.links {
+			if len(old.carriers) == 0 && now.met && now.number > old.number && now.process.partner == old.process.partner && now.filer == old.filer {
+				stale = append(stale, old.link)
+				break
+			}
+		}
+	}
+	m.mu.Unlock()
+	for _, l := range stale {
+		l.End(ErrRestarted)
+	}
+}
+
+// A route is a link over which a stream may be opened.
+type route struct {
+	*peering
+	answers bool // a path of it does
+	rank    int  // of the best path
+}
+
+// routes returns the links with a partner that have a path, in the order in which
+// they are to be tried.
+func (m *Manager) routes(partner string) []route {
+	var out []route
+	for _, g := range m.all(partner) {
+		paths := g.link.Status().Carriers
+		if len(paths) == 0 {
+			continue
+		}
+		r := route{peering: g, rank: paths[0].Path.Rank}
+		for _, p := range paths {
+			r.answers = r.answers || p.State == link.Up
+			r.rank = min(r.rank, p.Path.Rank)
+		}
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(a, b route) int {
+		switch {
+		case a.answers == b.answers:
+			return cmp.Compare(a.rank, b.rank)
+		case a.answers:
+			return -1
+		}
+		return 1
+	})
 	return out
 }
 
@@ -266,8 +343,8 @@ func (m *Manager) Open(ctx context.Context, partner, service string) (*Stream, e
 		changed := m.changed
 		m.mu.Unlock()
 		var last error
-		for _, g := range m.all(partner) {
-			s, err := g.link.Open(ctx, service, link.Bulk)
+		for _, r := range m.routes(partner) {
+			s, err := m.openOver(ctx, r.peering, service)
 			if err == nil {
 				return &Stream{Stream: s, Partner: k.name, release: k.release}, nil
 			}
@@ -292,8 +369,42 @@ func (m *Manager) Open(ctx context.Context, partner, service string) (*Stream, e
 	}
 }
 
+// openOver opens a stream over one link. It waits for the answer for as long as
+// the link has a path that answers, or a path at all and no other link does better.
+func (m *Manager) openOver(ctx context.Context, g *peering, service string) (*link.Stream, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() {
+		for {
+			m.mu.Lock()
+			changed := m.changed
+			m.mu.Unlock()
+			all := m.routes(g.process.partner)
+			i := slices.IndexFunc(all, func(r route) bool { return r.peering == g })
+			if i < 0 || !all[i].answers && all[0].answers {
+				cancel(errNoAnswer)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+		}
+	})
+	return g.link.Open(ctx, service, link.Bulk)
+}
+
+// accepts reports whether who has proved this is the partner, as the book is now.
+func (m *Manager) accepts(partner string, p proven) bool {
+	s, ok := m.cfg.Book.Secret(p.secret)
+	return ok && strings.EqualFold(s.Partner, partner) && (s.Cluster == "" || s.Cluster == p.cluster)
+}
+
 // Recheck looks at the book again: carriers that were proved by a secret that is
-// gone are cut, and partners are called where and by what they should be now.
+// gone, or by a cluster that is not meant any more, are cut, and partners are called where and by what they should be now.
 // Call it after every change of partners or secrets.
 func (m *Manager) Recheck() {
 	var cut []*link.Carrier
@@ -304,8 +415,8 @@ func (m *Manager) Recheck() {
 			ended = append(ended, g.link) // which tells the other side, and closes its carriers
 			continue
 		}
-		for c, id := range g.carriers {
-			if s, ok := m.cfg.Book.Secret(id); !ok || !strings.EqualFold(s.Partner, g.partner) {
+		for c, p := range g.carriers {
+			if !m.accepts(g.partner, p) {
 				cut = append(cut, c)
 			}
 		}
@@ -316,7 +427,7 @@ func (m *Manager) Recheck() {
 		l.End(ErrUnknown)
 	}
 	for _, c := range cut {
-		m.cfg.Log.Info("a partner's connection is cut: its secret was removed", "remote", c.Path().Remote)
+		m.cfg.Log.Info("a partner's connection is cut: its secret was removed, or its cluster is not the one that is meant", "remote", c.Path().Remote)
 		_ = c.Close()
 	}
 	for _, k := range keepers {
@@ -329,6 +440,24 @@ type LinkStatus struct {
 	Partner string
 	Filer   netquorum.FilerID
 	link.Status
+}
+
+// A Problem is what is wrong with an endpoint of a partner.
+type Problem struct {
+	Endpoint string
+	Err      error
+}
+
+// Problems returns what is wrong with the endpoints of a partner that is called
+// now.
+func (m *Manager) Problems(partner string) []Problem {
+	m.mu.Lock()
+	k := m.keepers[strings.ToLower(partner)]
+	m.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	return k.wrong()
 }
 
 // Links returns the links with all partners.

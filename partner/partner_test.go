@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 type cluster struct {
 	*partner.Manager
 	id       string
+	filer    netquorum.FilerID
 	endpoint *transport.Endpoint
 
 	mu       sync.Mutex
@@ -59,23 +61,41 @@ func newCluster(t testing.TB, name string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	filer := netquorum.FilerID(name + "-1")
-	identity, err := a.Issue(filer, name)
+	c := &cluster{id: a.ClusterID, filer: netquorum.FilerID(name + "-1"), partners: map[string]partner.Known{}, secrets: map[string]partner.Shared{}}
+	c.serve(t, a, name)
+	return c
+}
+
+// beside is another filer of a cluster, which knows the same.
+func beside(t testing.TB, c *cluster, filer netquorum.FilerID) *cluster {
+	t.Helper()
+	a, err := transport.NewAuthority("beside") // partners do not look at it
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{id: a.ClusterID, partners: map[string]partner.Known{}, secrets: map[string]partner.Shared{}}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := &cluster{id: c.id, filer: filer, partners: maps.Clone(c.partners), secrets: maps.Clone(c.secrets)}
+	b.serve(t, a, "beside")
+	return b
+}
+
+func (c *cluster) serve(t testing.TB, a *transport.Authority, name string) {
+	t.Helper()
+	identity, err := a.Issue(c.filer, name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.endpoint, err = transport.Listen(transport.Config{Listen: "127.0.0.1:0", Identity: func() *transport.Identity { return identity }, Resolver: nowhere{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Manager = partner.NewManager(partner.Config{Cluster: a.ClusterID, Filer: filer, Book: c, Dial: c.endpoint.DialPartner})
+	c.Manager = partner.NewManager(partner.Config{Cluster: c.id, Filer: c.filer, Book: c, Dial: c.endpoint.DialPartner})
 	c.endpoint.ServeStrangers(transport.ServicePartner, c.Answer)
 	t.Cleanup(func() {
 		c.Manager.Close()
 		c.endpoint.Close()
 	})
-	return c
 }
 
 type nowhere struct{}

@@ -22,19 +22,21 @@ var (
 	ErrUnproven = transport.ErrUnproven
 	// ErrRefused means that the called does not accept the secret: it was removed
 	// there or never added.
-	ErrRefused = errors.New("the partner does not accept the secret")
-	// ErrItself means that a cluster has called itself.
-	ErrItself = errors.New("the endpoint is one of this cluster's own")
+	ErrRefused = errors.New("the partner does not accept the secret; add it there, or use one that both have")
 	// ErrOtherCluster means that a cluster which knows the secret has not the id
 	// that the Partner document asks for.
-	ErrOtherCluster = errors.New("the other side is not the cluster that the Partner document names")
+	ErrOtherCluster = transport.ErrOtherCluster
+	// ErrItself means that a cluster has called itself.
+	ErrItself = fmt.Errorf("the endpoint is one of this cluster's own: %w", ErrOtherCluster)
+	// ErrNotExpected is what the caller learns of ErrOtherCluster at the called.
+	ErrNotExpected = errors.New("the partner knows the secret and expects another cluster: the clusterID of its Partner document is not this cluster's id")
 )
 
 // What is said on a new connection, all of fixed size until both sides are
 // proven:
 //
 //	caller  secret id, caller's cluster id, proof 1
-//	called  1, called's cluster id, proof 2; or 0 and zeros
+//	called  1, called's cluster id, proof 2; or why not and zeros
 //	caller  proof 3
 //	both    a greeting: who the process is
 //
@@ -53,6 +55,15 @@ const (
 	replySize     = 1 + clusterIDSize + proofSize
 
 	maxGreeting = 16 + 64
+)
+
+// What the called says first. Who has not proved to know the secret learns nothing
+// but that.
+const (
+	replyRefused = iota
+	replyProven
+	replyOther
+	replyItself
 )
 
 // The roles are of equal length, and no proof of one passes for another's.
@@ -144,8 +155,13 @@ func call(conn secure, own offer, s Shared) (peer, error) {
 	if _, err := io.ReadFull(conn, reply[:]); err != nil {
 		return peer{}, err
 	}
-	if reply[0] == 0 {
-		return peer{}, ErrRefused
+	switch reply[0] {
+	case replyRefused:
+		return peer{}, fmt.Errorf("secret %s: %w", s.ID, ErrRefused)
+	case replyOther:
+		return peer{}, ErrNotExpected
+	case replyItself:
+		return peer{}, ErrItself
 	}
 	called := clusterID(reply[1:])
 	if !hmac.Equal(reply[1+clusterIDSize:], c.proof(roleReply, called)) {
@@ -178,18 +194,25 @@ func answer(conn secure, own offer, lookup func(id string) (Shared, bool)) (peer
 		c.key, known = make([]byte, proofSize), false // the same work for an unknown secret as for a known one
 	}
 	if !hmac.Equal(opening[secretIDSize+clusterIDSize:], c.proof(roleOpening, clusterID{})) || !known {
-		_, _ = conn.Write(make([]byte, replySize)) // they may have gone
-		return peer{}, ErrUnproven
+		decline(conn, replyRefused)
+		if known {
+			return peer{}, fmt.Errorf("%w: it offered %s and has not its other half", ErrUnproven, c.secret)
+		}
+		return peer{}, fmt.Errorf("%w: it offered %s, which is not accepted here", ErrUnproven, c.secret)
 	}
 	called, err := parseClusterID(own.cluster)
 	if err != nil {
 		return peer{}, err
 	}
 	if err := agree(called, c.caller, s); err != nil {
-		_, _ = conn.Write(make([]byte, replySize))
+		if errors.Is(err, ErrItself) {
+			decline(conn, replyItself)
+		} else {
+			decline(conn, replyOther)
+		}
 		return peer{}, err
 	}
-	reply := append(append([]byte{1}, called[:]...), c.proof(roleReply, called)...)
+	reply := append(append([]byte{replyProven}, called[:]...), c.proof(roleReply, called)...)
 	if _, err := conn.Write(reply); err != nil {
 		return peer{}, err
 	}
@@ -206,6 +229,13 @@ func answer(conn secure, own offer, lookup func(id string) (Shared, bool)) (peer
 	}
 	_, err = conn.Write(greet(own))
 	return p, err
+}
+
+// decline tells the caller why it is not heard. It may have gone.
+func decline(conn io.Writer, why byte) {
+	reply := make([]byte, replySize)
+	reply[0] = why
+	_, _ = conn.Write(reply)
 }
 
 // agree checks who the proven other side is.

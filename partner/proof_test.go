@@ -147,9 +147,9 @@ func TestWhoSharesNoSecretIsNot(t *testing.T) {
 		{"another secret of the same id", west, shared, []Shared{wrong}, ErrRefused, ErrUnproven},
 		{"a caller that knows the id only", west, wrong, []Shared{shared}, ErrRefused, ErrUnproven},
 		{"a secret without a key, on both sides", west, none, []Shared{none}, ErrRefused, ErrUnproven},
-		{"the cluster itself", east, shared, []Shared{shared}, ErrRefused, ErrItself},
+		{"the cluster itself", east, shared, []Shared{shared}, ErrItself, ErrItself},
 		{"a called of another cluster than was meant", west, pinned, []Shared{shared}, ErrOtherCluster, io.EOF},
-		{"a caller of another cluster than was meant", west, shared, []Shared{pinned}, ErrRefused, ErrOtherCluster},
+		{"a caller of another cluster than was meant", west, shared, []Shared{pinned}, ErrNotExpected, ErrOtherCluster},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

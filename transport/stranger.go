@@ -13,8 +13,13 @@ import (
 // could verify, and proves to share a secret instead.
 const ServicePartner Service = "netquorum-partner/1"
 
-// ErrUnproven is what a Proof returns for a caller that does not know the secret.
-var ErrUnproven = errors.New("the other side does not know the secret")
+var (
+	// ErrUnproven is what a Proof returns for a caller that does not know the secret.
+	ErrUnproven = errors.New("the other side does not know the secret")
+	// ErrOtherCluster is what a Proof returns for a caller that knows the secret and
+	// is not the cluster that it is shared with.
+	ErrOtherCluster = errors.New("the other side is not the cluster that the Partner document names")
+)
 
 // A Proof finds out who calls, on a connection whose TLS authenticates nobody. It
 // returns who takes the connection. Until it has returned, the connection is
@@ -64,8 +69,13 @@ func (e *Endpoint) serveStranger(raw *trackedConn, conn *tls.Conn, h *handshake,
 		err = raw.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		if errors.Is(err, ErrUnproven) {
+		switch {
+		case errors.Is(err, ErrUnproven):
 			h.reason = NotProven
+		case errors.Is(err, ErrOtherCluster):
+			h.reason = OtherCluster
+		}
+		if h.reason == NotProven || h.reason == OtherCluster {
 			if from := source(raw.RemoteAddr()); e.joins.failures.mayTry(from) {
 				e.joins.failures.note(from)
 				e.log.Warn("a stranger did not prove itself", "service", string(h.service), "from", raw.RemoteAddr(), "err", err)
