@@ -11,6 +11,7 @@ import (
 	"github.com/netquorum/netquorum/api"
 	"github.com/netquorum/netquorum/fsm"
 	"github.com/netquorum/netquorum/partner"
+	"github.com/netquorum/netquorum/store"
 	"github.com/netquorum/netquorum/transport"
 )
 
@@ -59,10 +60,21 @@ func (m *member) newPartners(identity *transport.Identity) *partner.Manager {
 	})
 }
 
-// tendPartners answers other clusters, and follows what is said of them.
+// bookPatience is how long a daemon that starts waits for a quorum before it
+// answers other clusters by what it had before.
+const bookPatience = 5 * time.Second
+
+// tendPartners answers other clusters, and follows what is said of them. A daemon
+// that starts does not refuse secrets because it has not read its log yet.
 func (m *member) tendPartners(ctx context.Context) error {
-	m.endpoint.ServeStrangers(transport.ServicePartner, m.partners.Answer)
 	defer m.partners.Close()
+	book, cancel := context.WithTimeout(ctx, bookPatience)
+	_, err := m.store.Read(book, store.Linearizable)
+	cancel()
+	if err != nil {
+		m.log.Debug("other clusters are answered without a quorum", "error", err)
+	}
+	m.endpoint.ServeStrangers(transport.ServicePartner, m.partners.Answer)
 	defer m.endpoint.ServeStrangers(transport.ServicePartner, nil)
 	var seen partnersSeen
 	for {
@@ -138,6 +150,9 @@ func (b backend) Partners(context.Context) (api.PartnerList, error) {
 			if sameName(l.Partner, d.Name) {
 				p.Links = append(p.Links, partnerLink(l))
 			}
+		}
+		for _, w := range m.partners.Problems(d.Name) {
+			p.Problems = append(p.Problems, api.PartnerProblem{Endpoint: w.Endpoint, Message: w.Err.Error()})
 		}
 		out.Partners = append(out.Partners, p)
 	}
@@ -291,11 +306,30 @@ func (b backend) OpenStream(ctx context.Context, name, service string) (api.Stre
 	if err != nil {
 		return nil, err
 	}
+	if err := m.knowsPartner(ctx, name); err != nil {
+		return nil, err
+	}
 	s, err := m.partners.Open(ctx, name, service)
 	if err != nil {
 		return nil, partnerError(err)
 	}
 	return s, nil
+}
+
+// knowsPartner refuses a name that no partner has. Before it does, it asks for the
+// newest state: the daemon may have started just now.
+func (m *member) knowsPartner(ctx context.Context, name string) error {
+	if _, ok := m.store.State().Config().Get(netquorum.KindPartner, name); ok {
+		return nil
+	}
+	state, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := state.Config().Get(netquorum.KindPartner, name); !ok {
+		return api.Refuse(api.ErrNotFound, fmt.Sprintf("there is no partner %s; apply a Partner document first", name), nil)
+	}
+	return nil
 }
 
 // AcceptStream implements api.Backend.
@@ -304,8 +338,10 @@ func (b backend) AcceptStream(ctx context.Context, service, from string) (api.St
 	if err != nil {
 		return nil, "", err
 	}
-	if _, ok := m.store.State().Config().Get(netquorum.KindPartner, from); from != "" && !ok {
-		return nil, "", api.Refuse(api.ErrNotFound, "there is no partner "+from, nil)
+	if from != "" {
+		if err := m.knowsPartner(ctx, from); err != nil {
+			return nil, "", err
+		}
 	}
 	s, err := m.partners.Accept(ctx, service, from)
 	if err != nil {

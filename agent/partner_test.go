@@ -278,3 +278,49 @@ func nothingTold(t *testing.T, f *testFiler, log *said, secrets []string) {
 		}
 	}
 }
+
+// A daemon that starts refuses no secret and denies no partner because it has not
+// read its log yet.
+func TestADaemonThatStartsKnowsItsPartners(t *testing.T) {
+	log := new(said)
+	east := lone(t, "east", "00:07:34:04:12:0e", log)
+	west := lone(t, "west", "00:07:34:04:12:0f", log)
+	east.partner("west", west.cfg.Listen)
+	west.partner("east")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	made, err := east.client.AddSecret(ctx, api.SecretRequest{Partner: "west"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := west.client.AddSecret(ctx, api.SecretRequest{Partner: "east", Secret: made.Secret}); err != nil {
+		t.Fatal(err)
+	}
+	meetStreams(t, ctx, east, west)
+	west.stop()
+	opened := make(chan error, 1)
+	go func() { // which calls west again and again
+		st, err := east.client.OpenStream(ctx, "west", "again")
+		if err == nil {
+			err = st.Close()
+		}
+		opened <- err
+	}()
+	west.start()
+	for {
+		st, _, err := west.client.AcceptStream(ctx, "again", "east")
+		if err == nil {
+			st.Close()
+			break
+		}
+		if !errors.Is(err, api.ErrNoQuorum) { // before it is so far as to wait
+			t.Fatalf("after the start: %v", err)
+		}
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(log.String(), "did not prove itself") {
+		t.Error("a secret was refused that both have")
+	}
+}

@@ -50,11 +50,19 @@ type PartnerList struct {
 
 // A Partner is another cluster.
 type Partner struct {
-	Name      string        `json:"name"`
-	Endpoints []string      `json:"endpoints,omitempty"`
-	ClusterID string        `json:"clusterID,omitempty"` // that it must have
-	Secrets   []Secret      `json:"secrets,omitempty"`
-	Links     []PartnerLink `json:"links,omitempty"` // of this filer
+	Name      string   `json:"name"`
+	Endpoints []string `json:"endpoints,omitempty"`
+	ClusterID string   `json:"clusterID,omitempty"` // that it must have
+	Secrets   []Secret `json:"secrets,omitempty"`
+	// Links are this filer's; Problems what is wrong with endpoints that it calls.
+	Links    []PartnerLink    `json:"links,omitempty"`
+	Problems []PartnerProblem `json:"problems,omitempty"`
+}
+
+// A PartnerProblem is what was wrong when an endpoint was called last.
+type PartnerProblem struct {
+	Endpoint string `json:"endpoint"`
+	Message  string `json:"message"`
 }
 
 // A Secret is one that is shared with a partner. Its secret half is told once, to

@@ -46,10 +46,14 @@ func (t *tool) showPartners(l api.PartnerList, now time.Time) error {
 	partners := newTable("PARTNER", "CLUSTER", "ENDPOINTS")
 	secrets := newTable("PARTNER", "SECRET", "STATE", "ADDED")
 	links := newTable("PARTNER", "FILER", "STREAMS", "PATH", "STATE", "RTT", "SWITCHES")
+	problems := newTable("PARTNER", "ENDPOINT", "PROBLEM")
 	for _, p := range l.Partners {
 		partners.row(p.Name, nameOr(p.ClusterID, "any"), nameOr(strings.Join(p.Endpoints, ", "), "it calls us"))
 		for _, s := range p.Secrets {
 			secrets.row(p.Name, s.ID, string(s.State), ago(s.Made, now))
+		}
+		for _, w := range p.Problems {
+			problems.row(p.Name, w.Endpoint, w.Message)
 		}
 		for _, k := range p.Links {
 			for _, path := range k.Paths {
@@ -57,7 +61,7 @@ func (t *tool) showPartners(l api.PartnerList, now time.Time) error {
 			}
 		}
 	}
-	for _, tab := range []*table{partners, secrets, links} {
+	for _, tab := range []*table{partners, secrets, links, problems} {
 		if len(tab.rows) == 0 {
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -105,7 +107,22 @@ func copyStream(to io.Writer, from io.Reader, st api.Stream) error {
 		err = st.CloseWrite()
 	}
 	if err != nil {
+		err = whyCut(st, err)
 		st.Abort(err)
 	}
 	return err
+}
+
+// whyCut is the daemon's word on a stream to which it takes nothing any more:
+// the failed writing says only that.
+func whyCut(st api.Stream, failed error) error {
+	var written *net.OpError
+	if !errors.As(failed, &written) || written.Op == "read" {
+		return failed
+	}
+	_ = st.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := io.Copy(io.Discard, st); errors.Is(err, api.ErrCut) {
+		return err
+	}
+	return failed
 }
