@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,18 +22,20 @@ const clusterPort = 7480
 // its configuration.
 const formTimeout = 90 * time.Second
 
-// Form makes one cluster of all filers, with the configuration of a file, as an
-// operator would with the command line tool. It returns when every filer's
-// kernel follows the configuration and every virtual server that some filer can
-// host is served. What is done is told on out.
-func (l *Lab) Form(ctx context.Context, file string, out io.Writer) error {
+// Form makes one cluster of all filers, or of those that are named, with the
+// configuration of a file, as an operator would with the command line tool. It
+// returns when the kernel of each follows the configuration and every virtual
+// server that one of them can host is served. What is done is told on out.
+func (l *Lab) Form(ctx context.Context, file string, out io.Writer, filers ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	filers := l.topology.FilerNames()
+	if len(filers) == 0 {
+		filers = l.topology.FilerNames()
+	}
 	if len(filers) == 0 || !l.HasDaemon() {
 		return errors.New("a cluster needs filers and the daemon's binary")
 	}
@@ -64,7 +67,7 @@ func (l *Lab) Form(ctx context.Context, file string, out io.Writer) error {
 			return err
 		}
 	}
-	return l.AwaitSettled(ctx, filers[0])
+	return l.AwaitSettled(ctx, filers[0], filers...)
 }
 
 // join makes a filer a member of the cluster.
@@ -134,10 +137,11 @@ func (l *Lab) AwaitDaemon(ctx context.Context, filer string) error {
 	})
 }
 
-// AwaitSettled waits until a filer reports that the cluster has nothing left to
+// AwaitSettled waits until a filer reports that its cluster has nothing left to
 // do: every filer that has power follows the newest configuration, and every
-// virtual server that one of them can host is served.
-func (l *Lab) AwaitSettled(ctx context.Context, filer string) error {
+// virtual server that one of them can host is served. The cluster is of all the
+// lab's filers, or of those that are named.
+func (l *Lab) AwaitSettled(ctx context.Context, filer string, among ...string) error {
 	return await(ctx, func() error {
 		st, err := l.ClusterStatus(ctx, filer)
 		if err != nil {
@@ -149,7 +153,8 @@ func (l *Lab) AwaitSettled(ctx context.Context, filer string) error {
 		}
 		on := map[string]bool{}
 		for _, n := range nodes {
-			on[n.Name] = n.Kind == "filer" && n.On && n.Daemon != 0
+			ours := n.Kind == "filer" && (len(among) == 0 || slices.Contains(among, n.Name))
+			on[n.Name] = ours && n.On && n.Daemon != 0
 		}
 		return unsettled(st, on)
 	})
