@@ -12,28 +12,16 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"testing"
 	"time"
-
-	"github.com/netquorum/netquorum/lab"
 )
 
+// mirrorRounds is how often a mirror's rate is measured: it is no test.
+var mirrorRounds, _ = strconv.Atoi(os.Getenv("NQ_MIRROR_ROUNDS"))
+
 // What a mirror's stream takes next to TLS alone, in turn, between the same two
-// namespaces: NQ_MIRROR_ROUNDS=20. Both ends of either are in this process; the
-// stream goes through two daemons and their local sockets beside.
-func TestLabMirrorRate(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv("NQ_MIRROR_ROUNDS"))
-	if err != nil {
-		t.Skip("a measurement: NQ_MIRROR_ROUNDS says how often")
-	}
-	top, err := lab.ParseTopology("partners", []byte(partnersTopology))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &partnership{raiseTopology(t, example{}, top), t.TempDir()}
-	p.form("munich", munichConfig, "munich-1", "munich-2")
-	p.form("berlin", berlinConfig, "berlin-1")
-	pageMakesPartners(p)
+// namespaces. Both ends of either are in this process; the stream goes through
+// two daemons and their local sockets beside.
+func mirrorBesideTLS(p *partnership) {
 	from, to := p.pair("rate")
 	bareFrom, bareTo := p.bareTLS()
 	const round = 64 << 20
@@ -47,7 +35,7 @@ func TestLabMirrorRate(t *testing.T) {
 		buf := make([]byte, 256<<10)
 		for range round / len(buf) {
 			if _, err := to.Write(buf); err != nil {
-				t.Fatal(err)
+				p.t.Fatal(err)
 			}
 		}
 		p.must(<-arrived)
@@ -55,15 +43,15 @@ func TestLabMirrorRate(t *testing.T) {
 	}
 	var ratios []float64
 	var streams, bares time.Duration
-	for range rounds {
+	for range mirrorRounds {
 		s, b := send(from, to), send(bareFrom, bareTo)
 		streams, bares = streams+s, bares+b
 		ratios = append(ratios, b.Seconds()/s.Seconds())
 	}
 	slices.Sort(ratios)
-	rate := func(d time.Duration) float64 { return float64(rounds) * round / (1 << 20) / d.Seconds() }
-	t.Logf("%d rounds of %d MiB: a stream %.0f MiB/s, TLS alone %.0f MiB/s; of-bare %.2f in the middle, %.2f to %.2f",
-		rounds, round>>20, rate(streams), rate(bares), ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])
+	rate := func(d time.Duration) float64 { return float64(mirrorRounds) * round / (1 << 20) / d.Seconds() }
+	p.t.Logf("%d rounds of %d MiB: a stream %.0f MiB/s, TLS alone %.0f MiB/s; of-bare %.2f in the middle, %.2f to %.2f",
+		mirrorRounds, round>>20, rate(streams), rate(bares), ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])
 }
 
 // bareTLS is a connection from munich-1 to berlin-1 with what streams have for

@@ -85,10 +85,11 @@ func TestLabPartners(t *testing.T) {
 	p.cluster = raiseTopology(t, example{}, top)
 	p.form("munich", munichConfig, "munich-1", "munich-2")
 	p.form("berlin", berlinConfig, "berlin-1")
-	for _, test := range []struct {
+	type part struct {
 		name string
 		run  func(*partnership)
-	}{
+	}
+	parts := []part{
 		{"the page makes them partners", pageMakesPartners},
 		{"a mirror outlives its paths", mirrorOutlivesItsPaths},
 		{"a reader that stops holds up its writer", readerHoldsUpItsWriter},
@@ -96,7 +97,11 @@ func TestLabPartners(t *testing.T) {
 		{"who does not share a secret is refused", strangersAreRefused},
 		{"addresses change under a mirror", addressesChange},
 		{"a daemon dies", daemonDies},
-	} {
+	}
+	if mirrorRounds > 0 {
+		parts = slices.Insert(parts, 1, part{"a mirror's rate", mirrorBesideTLS})
+	}
+	for _, test := range parts {
 		if !t.Run(test.name, func(t *testing.T) {
 			start := time.Now()
 			test.run(p.in(t))
