@@ -61,6 +61,7 @@ func (t *tool) showLinks(r api.LinkReport) error {
 		return nil
 	}
 	table := newTable("FILER", "KIND", "PATH", "STATE", "RTT", "IN USE", "SWITCHES", "SENT/RESENT/DUP")
+	table.mayStandBelow("PATH", "FILER")
 	for _, l := range r.Links {
 		own := []string{fmt.Sprint(l.Switches), strings.Join([]string{bytesText(l.Sent), bytesText(l.Resent), bytesText(l.Duplicates)}, "/")}
 		for _, p := range l.Paths {
@@ -75,13 +76,15 @@ func (t *tool) showLinks(r api.LinkReport) error {
 }
 
 func (t *tool) showLink(l api.Link, now time.Time) error {
-	t.printf("%s: %s%s%s\n", l.Filer, l.State, prefixed(" over ", l.Kind), prefixed(": ", l.Reason))
+	head := fmt.Sprintf("%s: %s%s%s", l.Filer, l.State, prefixed(" over ", l.Kind), prefixed(": ", l.Reason))
+	t.printf("%s\n", strings.Join(wrap(head, lineWidth-2), "\n  "))
 	if l.Since != nil {
 		t.printf("made %s, %s, %s\n", ago(l.Since, now), count(l.Streams, "stream"), times(l.Switches, "went on by another path"))
 		t.printf("sent %s, received %s, resent %s, duplicates %s\n", bytesText(l.Sent), bytesText(l.Received), bytesText(l.Resent), bytesText(l.Duplicates))
 	}
 	t.printf("\n")
 	table := newTable("PATH", "KIND", "STATE", "SINCE", "RTT", "IN USE", "SENT", "RECEIVED", "FAILURE")
+	table.mayStandBelow("PATH")
 	for _, p := range l.Paths {
 		table.row(pathText(p), p.Kind, p.State, ago(p.Since, now), roundTripText(p), usesText(p.Uses), bytesText(p.Sent), bytesText(p.Received), p.Failure)
 	}

@@ -31,6 +31,31 @@ func pathsOut() api.LinkReport {
 	}}
 }
 
+// longPaths is a filer whose addresses are as long as addresses can be, and so is
+// a name and what is told of the paths.
+func longPaths() api.LinkReport {
+	const no = "connect: cannot assign requested address, and the other filer takes no call either"
+	return api.LinkReport{Filer: "filer1", Links: []api.Link{
+		{Filer: "filer2", ID: "b", State: api.LinkDegraded, Kind: "tcp", Since: before(49 * time.Hour), Switches: 123456, Streams: 9, Sent: 9_999_000, Received: 98765432, Resent: 9_999_000, Duplicates: 9_999_000,
+			Reason: "no association: set SCTP_BINDX_ADD: cannot assign requested address, of which there are several here",
+			Paths: []api.LinkPath{
+				{Kind: "tcp", Local: "2001:db8:1111:2222:3333:4444:5555:6661", Remote: "2001:db8:1111:2222:3333:4444:5555:6662", State: "suspect", Since: before(90 * time.Second), RoundTrip: 123456, Uses: []string{"urgent", "control"}, Sent: 9_999_000, Received: 4000},
+				{Kind: "tcp", Local: "fe80::a111:b222:c333:d444%vlan1234567.100", Remote: "fe80::a111:b222:c333:d445%vlan1234567.100", State: "up", Since: before(3 * time.Hour), RoundTrip: 1250, Uses: []string{"urgent", "control", "bulk"}, Sent: 1229567, Received: 98761432},
+				{Kind: "tcp", Local: "10.1.1.1", Remote: "10.1.1.2", State: "dialling", Failure: no},
+			}},
+		{Filer: "filer3", ID: "c", State: api.LinkDown, Paths: []api.LinkPath{
+			{Kind: "tcp", Remote: strings.Repeat("storage.", 11) + "example", State: "dialling", Failure: no},
+		}},
+	}}
+}
+
+// longNames is the same with a name that leaves the table no room beside it.
+func longNames() api.LinkReport {
+	r := longPaths()
+	r.Links[0].Filer = strings.Repeat("filer-2-", 7) + "storage"
+	return r
+}
+
 func TestLinkTables(t *testing.T) {
 	r := pathsOut()
 	for _, test := range []struct {
@@ -41,6 +66,13 @@ func TestLinkTables(t *testing.T) {
 		{"one", "links-one", func(t *tool) error { return t.showLink(r.Links[0], testNow) }},
 		{"one that is down", "links-down", func(t *tool) error { return t.showLink(r.Links[1], testNow) }},
 		{"none", "links-none", func(t *tool) error { return t.showLinks(api.LinkReport{Filer: "filer1"}) }},
+		{"all, long addresses", "links-long", func(t *tool) error { return t.showLinks(longPaths()) }},
+		{"all, long names", "links-long-names", func(t *tool) error { return t.showLinks(longNames()) }},
+		{"one, long addresses", "links-long-one", func(t *tool) error { return t.showLink(longPaths().Links[0], testNow) }},
+		{"in status, long addresses", "links-long-status", func(t *tool) error {
+			t.showAttention(api.Status{Filers: []api.FilerStatus{{Name: "filer1", Peers: longPaths().Links}, {Name: "filer2"}, {Name: "filer3"}}}, testNow)
+			return nil
+		}},
 		{"in status", "links-status", func(t *tool) error {
 			t.showAttention(api.Status{Filers: []api.FilerStatus{{Name: "filer1", Peers: r.Links}, {Name: "filer2", Peers: []api.Link{{Filer: "filer1", Paths: r.Links[0].Paths}}},
 				{Name: "filer3", Role: api.RoleUnreachable}, {Name: "filer4"}}}, testNow)

@@ -255,7 +255,7 @@ func (t *tool) showTarget(to api.MessageTarget, st api.TargetState) error {
 	if !st.Up() {
 		text = fmt.Sprintf("%s: not up: %s", to, st.Reason)
 	}
-	t.printf("%s\n", strings.Join(wrap(text, lineWidth), "\n  "))
+	t.printf("%s\n", strings.Join(wrap(text, lineWidth-2), "\n  "))
 	return nil
 }
 

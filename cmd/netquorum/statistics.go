@@ -110,7 +110,7 @@ func (t *tool) showUnknown(why map[string]bool) {
 		t.printf("\n")
 	}
 	for _, line := range slices.Sorted(maps.Keys(why)) {
-		t.printf("%s\n", strings.Join(wrap(line, lineWidth), "\n  "))
+		t.printf("%s\n", strings.Join(wrap(line, lineWidth-2), "\n  "))
 	}
 }
 

@@ -154,7 +154,7 @@ func (t *tool) showAttention(st api.Status, now time.Time) {
 	}
 	t.printf("\nNeeds attention:\n")
 	for _, line := range lines {
-		t.printf("  %s\n", strings.Join(wrap(line, lineWidth-2), "\n    "))
+		t.printf("  %s\n", strings.Join(wrap(line, lineWidth-4), "\n    "))
 	}
 }
 
@@ -218,7 +218,7 @@ func (t *tool) showFiler(f api.FilerStatus, now time.Time) error {
 		if i == 0 {
 			t.printf("\nChanged by somebody else, and put right:\n")
 		}
-		t.printf("  %s\n", strings.Join(wrap(d.Object+": "+driftText(d, now), lineWidth-2), "\n    "))
+		t.printf("  %s\n", strings.Join(wrap(d.Object+": "+driftText(d, now), lineWidth-4), "\n    "))
 	}
 	return nil
 }
