@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport/link"
@@ -81,6 +82,10 @@ func (e *Endpoint) connect(ctx context.Context, id netquorum.FilerID, p path) (p
 		return err
 	})
 	if err != nil {
+		// An address has gone that associations are made from: the others are left.
+		if p.sctp && errors.Is(err, syscall.EADDRNOTAVAIL) && e.sctp.rebind() {
+			e.wakeAll(false)
+		}
 		return proven{}, err
 	}
 	raw := &trackedConn{Conn: plain, endpoint: e}

@@ -18,6 +18,7 @@ type trackedConn struct {
 	endpoint *Endpoint
 	closed   atomic.Bool
 	shown    *x509.Certificate // by the peer; set before remember
+	from     string            // of an association that the peer made: as in a path
 }
 
 func (c *trackedConn) Close() error {

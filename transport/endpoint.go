@@ -15,6 +15,7 @@ import (
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/trace"
 	"github.com/netquorum/netquorum/transport/link"
+	"github.com/netquorum/netquorum/transport/sctpio"
 )
 
 // DefaultPort is where filers listen for each other.
@@ -268,6 +269,9 @@ func (e *Endpoint) accept(ln net.Listener) {
 		}
 		e.count.accepted.Add(1)
 		c := &trackedConn{Conn: raw, endpoint: e}
+		if list := sctpio.AddrPorts(raw.LocalAddr()); len(list) > 0 {
+			c.from = joined(e.sctp.calledAt(list))
+		}
 		a := e.halfOpen.enter(c)
 		e.wg.Add(1)
 		go func() {

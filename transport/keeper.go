@@ -121,7 +121,7 @@ func (k *keeper) attach(ctx context.Context, p proven, dialled path, ours bool) 
 	c := &carrier{of: l, generation: p.generation}
 	sctp, _ := p.raw.Conn.(*sctpio.Conn)
 	c.sctp = sctp
-	c.held = held{path: dialled, ours: ours, sctp: sctp != nil, bulk: p.protocol() == serviceLinkBulk, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
+	c.held = held{path: dialled, ours: ours, sctp: sctp != nil, bulk: p.protocol() == serviceLinkBulk, from: p.raw.from, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
 	c.path = p.linkPath(rank(k.endpoint.paths(k.id), c.held))
 	if c.link, err = l.Attach(ctx, severed{p.conn}, c.path); err != nil {
 		p.raw.Close()

@@ -55,7 +55,7 @@ func (e *Endpoint) Links() []LinkStatus {
 
 func (k *keeper) status(wanted []path) LinkStatus {
 	e := k.endpoint
-	_, why := e.sctp.addresses()
+	bound, why := e.sctp.addresses()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := LinkStatus{Filer: k.id, Name: k.peer.name}
@@ -87,6 +87,7 @@ func (k *keeper) status(wanted []path) LinkStatus {
 		}
 	}
 	if out.Kind == kindSCTP {
+		out.Paths = append(out.Paths, missingPaths(e.cfg.Addresses(), e.cfg.Resolver.Endpoints(k.id), out.Paths, bound)...)
 		wanted = nil
 	}
 	for _, p := range wanted {

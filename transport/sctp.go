@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/netquorum/netquorum"
 	"github.com/netquorum/netquorum/transport/link"
@@ -31,17 +32,24 @@ type sctpPort struct {
 	mu       sync.Mutex
 	listener *sctpio.Listener
 	bound    []netip.Addr
+	before   []netip.Addr // what was bound before changed
+	changed  time.Time
 	why      error // why it takes none; nil when it does
 }
 
-var errNoAddresses = errors.New("this filer has no mgmt addresses to take associations at")
+var (
+	errNoAddresses = errors.New("this filer has no mgmt addresses to take associations at")
+	errAbsent      = errors.New("this filer's mgmt addresses are not in its kernel")
+)
 
-// rebind makes the port listen at this filer's addresses as they are now. What
-// fails is tried again at the next change or pass.
-func (s *sctpPort) rebind() {
+// rebind makes the port listen at this filer's addresses as they are now, as far
+// as the kernel has them: with one that is missing the others are as good as
+// before. It reports whether that changed anything. What fails is tried again at
+// the next change or pass.
+func (s *sctpPort) rebind() (changed bool) {
 	e := s.endpoint
 	if !e.cfg.SCTP {
-		return
+		return false
 	}
 	var want []netip.Addr
 	for _, p := range e.cfg.Addresses() {
@@ -49,23 +57,26 @@ func (s *sctpPort) rebind() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listener != nil && slices.Equal(want, s.bound) {
-		return
-	}
 	if len(want) == 0 {
 		if s.listener == nil {
 			s.why = errNoAddresses
 		}
-		return
+		return false
 	}
+	var have []netip.Addr
 	err := e.cfg.Sockets(func() (err error) {
-		if s.listener != nil {
-			return s.listener.SetAddrs(want...)
-		}
-		if err = sctpio.Supported(); err != nil {
+		if have, err = sctpio.Present(want...); err != nil {
 			return err
 		}
-		s.listener, err = sctpio.Listen(sctpio.Addr(addrPort(e.ln.Addr()).Port(), want...), sctpio.Control())
+		switch {
+		case len(have) == 0: // what is bound may come back, and nothing would be no better
+			return errAbsent
+		case s.listener != nil && slices.Equal(have, s.bound):
+			return nil
+		case s.listener != nil:
+			return s.listener.SetAddrs(have...)
+		}
+		s.listener, err = sctpio.Listen(sctpio.Addr(addrPort(e.ln.Addr()).Port(), have...), sctpio.Control())
 		if err != nil {
 			return err
 		}
@@ -76,13 +87,41 @@ func (s *sctpPort) rebind() {
 		return nil
 	})
 	switch {
+	case err == nil && slices.Equal(have, s.bound):
 	case err == nil:
-		s.bound, s.why = want, nil
+		if s.before = s.bound; s.before == nil {
+			s.before = have
+		}
+		s.bound, s.changed, s.why = have, time.Now(), nil
+		if len(have) < len(want) {
+			e.log.Warn("associations do without addresses that this filer's kernel does not have", "have", have, "want", want)
+		}
+		return true
 	case s.listener == nil:
 		s.why = err
 	default:
 		e.log.Warn("the SCTP port does not follow this filer's addresses yet", "addresses", want, "err", err)
 	}
+	return false
+}
+
+// callTakes is for how long an association that is accepted may have been under way.
+const callTakes = time.Second
+
+// calledAt says which addresses of this filer an association goes by that was
+// accepted just now and has the given ones at this end: those that were bound when
+// the peer called. The kernel may leave some out, by their scope; they would be
+// left out again.
+func (s *sctpPort) calledAt(local []netip.AddrPort) []netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lacks := func(a netip.Addr) bool {
+		return !slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == a })
+	}
+	if time.Since(s.changed) < callTakes && slices.ContainsFunc(s.bound, lacks) {
+		return s.before
+	}
+	return s.bound
 }
 
 // addresses are those that the port listens at, or why there are none.
@@ -108,9 +147,11 @@ func (s *sctpPort) close() {
 	}
 }
 
-// associations are the two paths to a filer by SCTP, from all of this filer's
-// addresses to all of the other's. There are none when either has none.
+// associations are the two paths to a filer by SCTP, from all the given addresses
+// of this filer to all of the other's, or to those in networks of the former if
+// there are such. There are none when either has none.
 func associations(own []netip.Addr, ownNets []netip.Prefix, remotes []string) []path {
+	ownNets = slices.DeleteFunc(slices.Clone(ownNets), func(p netip.Prefix) bool { return !slices.Contains(own, p.Addr().Unmap()) })
 	var to, near []netip.AddrPort
 	for _, r := range remotes {
 		a, err := netip.ParseAddrPort(WithPort(r))
@@ -195,16 +236,56 @@ func (c *carrier) kernelPaths(own []netip.Prefix) []PathStatus {
 	if active < 0 {
 		active = slices.IndexFunc(infos, func(i sctpio.PathInfo) bool { return i.State == sctpio.Active })
 	}
+	local := sctpio.AddrPorts(c.sctp.LocalAddr())
 	var out []PathStatus
 	for i, info := range infos {
 		s := PathStatus{Kind: kindSCTP, Remote: info.Remote.Addr().Unmap().String(), RTT: info.RTT, State: sctpStates[info.State], Since: c.since}
 		for _, p := range pathsTo(own, []string{net.JoinHostPort(s.Remote, strconv.Itoa(int(info.Remote.Port())))}) {
-			if p.local.IsValid() {
+			has := slices.ContainsFunc(local, func(l netip.AddrPort) bool { return l.Addr() == p.local.Unmap() })
+			switch {
+			case p.local.IsValid() && has:
 				s.Local = p.local.String()
+			case p.local.IsValid() && info.State != sctpio.Active: // otherwise the kernel has found another way
+				s.Local, s.Failure = p.local.String(), lacksOwn
 			}
 		}
 		if i == active {
 			s.Classes = []string{link.Urgent.String(), link.Control.String(), link.Bulk.String()}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// Why an association does not have a path that there should be.
+const (
+	lacksOwn    = "the association was made without this filer's address"
+	lacksRemote = "the association was made without the other filer's address"
+)
+
+// missingPaths are those that an association should have, of what is configured,
+// and does not.
+func missingPaths(own []netip.Prefix, remotes []string, have []PathStatus, bound []netip.Addr) []PathStatus {
+	var all []netip.Addr
+	for _, p := range own {
+		all = append(all, p.Addr().Unmap())
+	}
+	should := associations(all, own, remotes)
+	if len(should) == 0 {
+		return nil
+	}
+	var out []PathStatus
+	for _, p := range pathsTo(own, split(should[0].remote, func(s string) (string, error) { return s, nil })) {
+		a, _ := host(p.remote)
+		if slices.ContainsFunc(have, func(s PathStatus) bool { return s.Remote == a.String() }) {
+			continue
+		}
+		s := PathStatus{Kind: kindSCTP, Remote: a.String(), State: string(link.Down), Failure: lacksRemote}
+		if p.local.IsValid() {
+			s.Local = p.local.String()
+			if !slices.Contains(bound, p.local.Unmap()) {
+				s.Failure = lacksOwn
+			}
 		}
 		out = append(out, s)
 	}

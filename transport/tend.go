@@ -29,6 +29,7 @@ type held struct {
 	path          path       // as dialled; of one that the peer dialled, the zero path
 	local, remote netip.Addr // as connected
 	sctp, bulk    bool       // as in a path
+	from          string     // of an association that the peer made, as in a path
 	ours          bool       // dialled by this filer
 	stale         bool       // made with an identity that was replaced since
 	since         time.Time  // when it was attached
@@ -42,8 +43,10 @@ func (h held) on(p path) bool {
 	if h.ours {
 		return h.path == p
 	}
-	if h.sctp || p.sctp { // any of the peer's: it has all addresses
-		return h.sctp == p.sctp && h.bulk == p.bulk
+	if h.sctp || p.sctp {
+		// It has all addresses of the peer, which makes another when it has others,
+		// and those of this filer that were there when it was made.
+		return h.sctp == p.sctp && h.bulk == p.bulk && h.from == p.from
 	}
 	remote, ok := host(p.remote)
 	return ok && h.remote == remote && (!p.local.IsValid() || h.local == p.local)

@@ -73,6 +73,31 @@ func open(local *sctp.SCTPAddr, paths int, v6 bool, o Options) (_ *socket, err e
 	return s, nil
 }
 
+// Present lists those of the addresses to which the kernel would bind a socket
+// now, in their order. One that no interface has, or that is not yet known to be
+// nobody else's, would make Dial and Listen fail as a whole.
+func Present(ips ...netip.Addr) ([]netip.Addr, error) {
+	family := unix.AF_INET
+	if slices.ContainsFunc(ips, netip.Addr.Is6) {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	defer unix.Close(fd)
+	var out []netip.Addr
+	for _, ip := range ips {
+		switch err := setsockopt(fd, optBindxAdd, pack(Addr(0, ip))); {
+		case err == nil:
+			out = append(out, ip)
+		case !errors.Is(err, unix.EADDRNOTAVAIL):
+			return nil, os.NewSyscallError("set SCTP_BINDX_ADD", err)
+		}
+	}
+	return out, nil
+}
+
 // newSocket takes over a descriptor, which is not blocking already: only such a
 // one joins the poller.
 func newSocket(fd int) (*socket, error) {
