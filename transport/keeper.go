@@ -112,6 +112,14 @@ var errNoCarrier = errors.New("no connection was made")
 
 // attach makes a proven connection a carrier of the link.
 func (k *keeper) attach(ctx context.Context, p proven, dialled path, ours bool) error {
+	sctp, _ := p.raw.Conn.(*sctpio.Conn)
+	bulk := p.protocol() == serviceLinkBulk
+	if sctp != nil && bulk && !ours { // the port takes all as those of control
+		if err := sctp.Become(sctpio.Bulk()); err != nil {
+			p.raw.Close()
+			return err
+		}
+	}
 	l, err := k.enter()
 	if err != nil {
 		p.raw.Close()
@@ -119,9 +127,8 @@ func (k *keeper) attach(ctx context.Context, p proven, dialled path, ours bool) 
 	}
 	defer k.leave(l)
 	c := &carrier{of: l, generation: p.generation}
-	sctp, _ := p.raw.Conn.(*sctpio.Conn)
 	c.sctp = sctp
-	c.held = held{path: dialled, ours: ours, sctp: sctp != nil, bulk: p.protocol() == serviceLinkBulk, from: p.raw.from, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
+	c.held = held{path: dialled, ours: ours, sctp: sctp != nil, bulk: bulk, from: p.raw.from, local: addrPort(p.raw.LocalAddr()).Addr(), remote: addrPort(p.raw.RemoteAddr()).Addr()}
 	c.path = p.linkPath(rank(k.endpoint.paths(k.id), c.held))
 	if c.link, err = l.Attach(ctx, severed{p.conn}, c.path); err != nil {
 		p.raw.Close()

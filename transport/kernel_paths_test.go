@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,5 +215,67 @@ func TestKernelHalfOpenAssociations(t *testing.T) {
 	})
 	if near.Links()[0].Kind != "sctp" || out.longest() > 2*time.Second {
 		t.Errorf("the link: %+v", near.Links()[0])
+	}
+}
+
+// Bulk data goes without a mark from both ends, whoever made the association.
+func TestKernelBulkDataIsNotMarked(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	if err := sctpio.Supported(); err != nil {
+		t.Skipf("%v; run with -exec test/vm/vm-exec", err)
+	}
+	twoCables(t)
+	_, near, far, _ := newFilersOnCables(t, func(cfg *transport.Config) { cfg.SCTP = true })
+	newPost(t, near, far, "test-out/1", 5*time.Millisecond)
+	transporttest.Eventually(t, "two associations and nothing else", func() bool {
+		return near.Links()[0].Kind == "sctp" && near.Stats().Open == 2 && far.Stats().Open == 2
+	})
+	// What is large and has the mark of control, from an end that was called.
+	count := func(in string) {
+		nstest.Sh(t, in+`nft add table inet marks
+			`+in+`nft 'add chain inet marks out { type filter hook output priority 0; }'
+			`+in+`nft 'add rule inet marks out sctp sport 7480 meta length > 1000 ip dscp cs6 counter comment "marked"'
+			`+in+`nft 'add rule inet marks out sctp sport 7480 meta length > 1000 ip dscp cs0 counter comment "plain"'`)
+	}
+	counted := func(comment string) (n int) { // bytes
+		for _, in := range []string{"", "ip netns exec far "} {
+			var bytes int
+			text := nstest.Sh(t, in+`nft list chain inet marks out | grep `+comment+` | grep -o "bytes [0-9]*" | cut -d" " -f2`)
+			if _, err := fmt.Sscan(text, &bytes); err != nil {
+				t.Fatal(err)
+			}
+			n += bytes
+		}
+		return n
+	}
+	count("")
+	count("ip netns exec far ")
+	const size = 1 << 20
+	for i, way := range [][2]*transporttest.Filer{{near, far}, {far, near}} {
+		s := transport.Service("test-bulk" + strconv.Itoa(i) + "/1")
+		l := way[1].Service(s)
+		conn, err := way[0].Open(within(t, 10*time.Second), way[1].ID, s, link.Bulk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { conn.Write(make([]byte, size)) })
+		if _, err := readFull(in, make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		conn.Close()
+		in.Close()
+	}
+	marked, plain := counted("marked"), counted("plain")
+	t.Logf("in large packets of called ends %d bytes are marked and %d are not", marked, plain)
+	if plain < size/2 || marked > plain/10 {
+		t.Error("bulk data has the mark of control")
 	}
 }

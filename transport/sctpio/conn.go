@@ -308,6 +308,21 @@ func (c *Conn) Paths() ([]PathInfo, error) {
 	return out, nil
 }
 
+// Become gives an accepted association the buffers and the mark of the options:
+// its class is known only when the peer has said something. It has those of the
+// listener before. Settle it before there is much data: the peer was told of the
+// window of the larger buffer, and what it sends beyond the smaller is sent twice.
+func (c *Conn) Become(o Options) error {
+	err := c.s.control(func(fd int) error { return setBuffers(fd, o) })
+	if err == nil {
+		err = c.s.set("PEER_ADDR_PARAMS", optPeerAddrParams, mark(o.DSCP))
+	}
+	if err != nil {
+		return c.opError("set", err)
+	}
+	return nil
+}
+
 // SetPrimary makes the path to one of the peer's addresses the first choice.
 func (c *Conn) SetPrimary(remote netip.Addr) error {
 	addr := pack(Addr(uint16(c.remote.Port), remote))

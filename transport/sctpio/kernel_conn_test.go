@@ -29,6 +29,7 @@ func TestKernelConn(t *testing.T) {
 	t.Run("last words arrive", testLastWords)
 	t.Run("no threads, no descriptors", testResources)
 	t.Run("settings", testSettings)
+	t.Run("an accepted one becomes one for bulk data", testBecome)
 }
 
 func testData(t *testing.T) {
@@ -204,6 +205,61 @@ func testResources(t *testing.T) {
 	}
 	await(t, "the end of all readers", func() bool { return ended.Load() == 2*conns })
 	await(t, "the descriptors' end", func() bool { return descriptors() <= fds })
+}
+
+// An accepted association becomes one for bulk data: its buffers, its mark, and
+// all that it is sent arrives however late it is read.
+func testBecome(t *testing.T) {
+	l := listenFar(t, Control(), far...)
+	here, err := Dial(t.Context(), Addr(0, near...), l.Addr().(*sctp.SCTPAddr), Bulk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	there, err := l.AcceptSCTP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if err := there.Become(Bulk()); err != nil {
+		t.Fatal(err)
+	}
+	for end, c := range map[string]*Conn{"the caller": here, "the called": there} {
+		c.s.control(func(fd int) error {
+			snd, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+			rcv, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+			if snd != 512<<10 || rcv != 1<<20 {
+				t.Errorf("%s has buffers of %d and %d", end, snd, rcv)
+			}
+			return nil
+		})
+		b, err := c.s.get("PEER_ADDR_PARAMS", optPeerAddrParams, make([]byte, 156))
+		if err != nil || b[154]>>2 != 0 {
+			t.Errorf("%s marks with %d, %v", end, b[154]>>2, err)
+		}
+	}
+	const size = 4 << 20
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(i * i >> 8)
+	}
+	for _, way := range [][2]*Conn{{here, there}, {there, here}} {
+		way[0].SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		full, err := way[0].Write(data)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("what nobody reads is taken: %d, %v", full, err)
+		}
+		way[0].SetWriteDeadline(time.Time{})
+		written := async(func() error { _, err := way[0].Write(data[full:]); return err })
+		start, got := time.Now(), make([]byte, size)
+		if _, err := io.ReadFull(way[1], got); err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("reading what was sent: %v", err)
+		}
+		t.Logf("%d KB were sent before somebody read; the rest took %v", full>>10, time.Since(start).Round(time.Millisecond))
+		if err := within(t, "the writer's end", written); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // What is set is what the kernel has, at both ends.

@@ -88,6 +88,15 @@ func peerAddrParams(heartbeat time.Duration, retransmits uint16, dscp uint8) []b
 	return b
 }
 
+// mark is struct sctp_paddrparams with a mark only, which may be none, for all
+// paths.
+func mark(dscp uint8) []byte {
+	b := make([]byte, 156)
+	native.PutUint32(b[146:], sppDSCP)
+	b[154] = dscp << 2
+	return b
+}
+
 // peerAddrThlds is struct sctp_paddrthlds, which is not packed: its address is
 // aligned as on a machine of 64 bits. A zero address means all paths.
 func peerAddrThlds(retransmits, failing uint16) []byte {

@@ -47,6 +47,7 @@ func TestOptionsAsTheKernelReadsThem(t *testing.T) {
 		{"sctp_initmsg", initMsg(8, 4, 500*time.Millisecond), "0800 0800 0400 f401"},
 		{"sctp_paddrparams", peerAddrParams(250*time.Millisecond, 2, 0), "00000000 z*128 fa000000 0200 z*4 z*4 01000000 z*4 00 00"},
 		{"sctp_paddrparams with a mark", peerAddrParams(250*time.Millisecond, 2, 48), "00000000 z*128 fa000000 0200 z*4 z*4 01020000 z*4 c0 00"},
+		{"sctp_paddrparams with nothing but no mark", mark(0), "00000000 z*128 z*4 z*2 z*4 z*4 00020000 z*4 00 00"},
 		{"sctp_paddrthlds", peerAddrThlds(2, 1), "00000000 z*4 z*128 0200 0100 z*4"},
 		{"sctp_sack_info", delayedSACK(20 * time.Millisecond), "00000000 14000000 02000000"},
 		{"sctp_event", event(notePeerAddrChange), "00000000 0280 01 00"},

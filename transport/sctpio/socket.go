@@ -122,6 +122,10 @@ func configure(fd, paths int, o Options) error {
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return fmt.Errorf("set SO_LINGER: %w", err)
 	}
+	return setBuffers(fd, o)
+}
+
+func setBuffers(fd int, o Options) error {
 	if err := setBuffer(fd, unix.SO_SNDBUF, unix.SO_SNDBUFFORCE, o.SendBuffer); err != nil {
 		return fmt.Errorf("set SO_SNDBUF: %w", err)
 	}
