@@ -207,6 +207,17 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
+// Interrupt ends the connection, if there is one, and every call that waits on it,
+// for a reason. The next call opens another. It waits for nothing.
+func (c *Client) Interrupt(reason error) {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		l.end(reason)
+	}
+}
+
 // Close ends the connection and every call that waits on it, and waits for what
 // the client runs. The client may be used again.
 func (c *Client) Close() {

@@ -53,10 +53,18 @@ func (e *Endpoint) ping() time.Duration {
 	return 50 * time.Millisecond
 }
 
+// giveUp is how long a connection may be silent.
+func (e *Endpoint) giveUp() time.Duration {
+	if e.cfg.Link.GiveUp > 0 {
+		return e.cfg.Link.GiveUp
+	}
+	return 5 * time.Second
+}
+
 func (e *Endpoint) linkConfig(peer netquorum.FilerID, changed func()) link.Config {
 	c := e.cfg.Link
 	c.Local, c.Peer, c.Changed, c.Accept = e.self(), peer, changed, e.acceptStream
-	c.Ping = e.ping()
+	c.Ping, c.GiveUp = e.ping(), e.giveUp()
 	c.Log = e.log.With("peer", peer)
 	return c
 }

@@ -33,6 +33,7 @@ type keeper struct {
 	failures  map[path]error         // why each path failed last
 	lost      time.Time              // when a carrier was lost
 	since     time.Time              // when the link was made
+	mute      mute                   // whether all paths of it are silent
 	both      bool                   // both filers have SCTP
 	call      *call                  // under way, for those who wait for a link
 }
@@ -88,7 +89,7 @@ func (k *keeper) enter() (*link.Link, error) {
 			l.End(errClosed)
 			return nil, errClosed
 		}
-		k.link, k.made, k.attaching, k.carriers, k.lost = l, false, 0, nil, time.Time{}
+		k.link, k.made, k.attaching, k.carriers, k.lost, k.mute = l, false, 0, nil, time.Time{}, mute{}
 	}
 	k.attaching++
 	return k.link, nil
@@ -280,6 +281,11 @@ func (k *keeper) tend(l *link.Link, now time.Time) time.Time {
 		return time.Time{}
 	}
 	v := k.look(l, now)
+	look, fell := k.mute.look(v, now, e.giveUp())
+	var silent error
+	if fell {
+		silent = k.silent(now, true)
+	}
 	v.wanted = paths
 	if !v.alive() {
 		v.wanted = e.allPaths(k.id)
@@ -291,6 +297,7 @@ func (k *keeper) tend(l *link.Link, now time.Time) time.Time {
 		v.wanted = append(associated, v.wanted...)
 	}
 	t := v.tend(now)
+	t.later(look, now)
 	for p, was := range k.trials {
 		if !was.running && !slices.Contains(v.wanted, p) {
 			delete(k.trials, p)
@@ -302,6 +309,9 @@ func (k *keeper) tend(l *link.Link, now time.Time) time.Time {
 		drop = append(drop, k.carriers[i].link)
 	}
 	k.mu.Unlock()
+	if fell {
+		e.requests.interrupt(k.id, silent)
+	}
 	for _, c := range drop {
 		_ = c.Close()
 	}

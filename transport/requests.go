@@ -16,7 +16,8 @@ import (
 // Call sends a request to a program of another filer and waits for its answer.
 // Requests to one filer share one stream, which is opened when needed, and large
 // ones another. Bound each by its context; the end of the filer's process ends it
-// too.
+// too, and so does a *SilentError when the filer has not answered on any path for
+// as long as a connection may be silent.
 //
 // An error that wraps calls.ErrNotSent says that the request had no effect. A GET
 // or HEAD whose stream breaks is sent again, once, on a new one. Any other request
@@ -94,6 +95,9 @@ func (c *requestClient) lane(to netquorum.FilerID, size int) (*calls.Client, err
 // openRequests opens the stream of a lane. It does not wait for a filer to come
 // back: callers know better for how long to try.
 func (e *Endpoint) openRequests(ctx context.Context, at laneID) (net.Conn, error) {
+	if err := e.silence(at.filer); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.AttemptTimeout)
 	defer cancel()
 	return e.Open(ctx, at.filer, ServiceRequests, at.class)
@@ -117,6 +121,18 @@ func (c *requestClient) drop(which func(netquorum.FilerID) bool) {
 		}
 		c.mu.Unlock()
 		l.Close()
+	}
+}
+
+// interrupt ends the requests to a filer that are under way.
+func (c *requestClient) interrupt(to netquorum.FilerID, reason error) {
+	for _, class := range []link.Class{link.Control, link.Bulk} {
+		c.mu.Lock()
+		l := c.lanes[laneID{to, class}]
+		c.mu.Unlock()
+		if l != nil {
+			l.Interrupt(reason)
+		}
 	}
 }
 

@@ -303,3 +303,55 @@ func TestCloseEndsHandlersAndWaitsForThem(t *testing.T) {
 	}
 	settled(t, before)
 }
+
+// A filer that answers on no path: who waits is told after a while, who asks then at
+// once and that nothing was sent; and the link is there when a path is mended.
+func TestRequestsDoNotWaitForASilentFiler(t *testing.T) {
+	const giveUp = time.Second
+	c := transporttest.New(t, 2, func(cfg *transport.Config) { cfg.Link.GiveUp = giveUp })
+	a, b := c.Filers[0], c.Filers[1]
+	relay := transporttest.NewRelay(t, b.Addr().String())
+	c.Route(b.ID, relay.Addr)
+	c.Route(a.ID) // the relay is the only path
+	begun := make(chan struct{}, 1)
+	b.Handle(serving(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-r.Context().Done()
+		}
+	}))
+	ctx := within(t, time.Minute)
+	failed := make(chan error, 1)
+	go func() {
+		_, _, err := request(ctx, a, b.ID, "POST", "/slow", "")
+		failed <- err
+	}()
+	<-begun
+	was := a.Links()[0].Incarnation
+	relay.Freeze()
+	frozen := time.Now()
+	err := <-failed
+	silent := new(transport.SilentError)
+	if !errors.As(err, &silent) || errors.Is(err, calls.ErrNotSent) || !silent.Asked || silent.Since.Before(frozen.Add(-time.Second)) ||
+		!strings.HasPrefix(err.Error(), string(b.ID)+" has answered on no path for 1s") || !strings.HasSuffix(err.Error(), "is not known") {
+		t.Errorf("of a request that was on its way: %v", err)
+	}
+	if took := time.Since(frozen); took < giveUp || took > 5*giveUp {
+		t.Errorf("it took %v", took)
+	}
+	start := time.Now()
+	if _, _, err := request(ctx, a, b.ID, "POST", "/", ""); !errors.As(err, &silent) || !errors.Is(err, calls.ErrNotSent) || silent.Asked {
+		t.Errorf("of a request during the silence: %v", err)
+	}
+	if took := time.Since(start); took > giveUp/2 {
+		t.Errorf("it took %v", took)
+	}
+	relay.Thaw()
+	transporttest.Eventually(t, "answers after the silence", func() bool {
+		_, _, err := request(ctx, a, b.ID, "POST", "/", "")
+		return err == nil
+	})
+	if now := a.Links()[0].Incarnation; now != was {
+		t.Error("the link was made anew")
+	}
+}
