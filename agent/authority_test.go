@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/netquorum/netquorum"
@@ -293,5 +295,72 @@ func TestARevokedFilerIsCutOffAtOnce(t *testing.T) {
 	}
 	if a = rotated(t, fs[:2], a.Fingerprint); len(a.Revoked) != 0 {
 		t.Errorf("still revoked after the change: %+v", a.Revoked)
+	}
+}
+
+// A filer without which the authority was changed is refused when it is back, says
+// what to do, and is a member again when that is done.
+func TestAFilerWithoutWhichTheAuthorityWasChangedJoinsAgain(t *testing.T) {
+	fs := form(t)
+	ctx := t.Context()
+	before, err := fs[0].client.Authority(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := fs[2].status()
+	fs[2].stop()
+	eventually(t, "the change of the authority begins without f3", func(ctx context.Context) error {
+		_, err := fs[0].client.RotateAuthority(ctx, api.RotateRequest{Without: []string{"f3"}})
+		if errors.Is(err, api.ErrRefused) {
+			return nil
+		}
+		return err
+	})
+	eventually(t, "the change of the authority is done without f3", func(ctx context.Context) error {
+		a, err := fs[0].client.Authority(ctx)
+		if err == nil && (a.Open() || a.Fingerprint == before.Fingerprint) {
+			err = fmt.Errorf("phase %s waits for %v", a.Phase, a.Awaited)
+		}
+		return err
+	})
+
+	fs[2].start()
+	eventually(t, "f3 says what to do", func(context.Context) error {
+		s := fs[2].status()
+		for _, words := range []string{"the authority of test was changed without this filer", "netquorum token create --filer f3", "move " + fs[2].cfg.storeDir() + " away", "netquorum join --filer f3"} {
+			if !strings.Contains(s.Message, words) {
+				return fmt.Errorf("%q is not in %q (quorum %t)", words, s.Message, s.Quorum)
+			}
+		}
+		return nil
+	})
+	if s := fs[0].status(); !s.Quorum || s.Message != "" {
+		t.Errorf("f1: quorum %t, %q", s.Quorum, s.Message)
+	}
+
+	// What the message says.
+	token, err := fs[0].client.CreateToken(ctx, api.TokenRequest{Filer: "f3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs[2].stop()
+	if err := os.Rename(fs[2].cfg.storeDir(), fs[2].cfg.storeDir()+".old"); err != nil {
+		t.Fatal(err)
+	}
+	fs[2].start()
+	r, err := fs[2].client.Join(ctx, api.JoinRequest{Filer: "f3", Token: token.Token, Peer: fs[0].cfg.Listen})
+	if err != nil {
+		t.Fatalf("joining again: %v", err)
+	}
+	if i := slices.IndexFunc(old.Filers, func(f api.FilerStatus) bool { return f.Name == "f3" }); r.ID == old.Filers[i].ID {
+		t.Error("it came back under its old id")
+	}
+	rotated(t, fs, before.Fingerprint)
+	eventually(t, "f3 is a member", func(ctx context.Context) error {
+		_, err := fs[2].client.List(ctx, api.Linearizable)
+		return err
+	})
+	if s := fs[2].status(); !s.Quorum || s.Message != "" {
+		t.Errorf("f3: quorum %t, %q", s.Quorum, s.Message)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -207,6 +208,11 @@ func (m *member) status(ctx context.Context) api.Status {
 					"waiting for the cluster, which reaches this filer as soon as it has one of its mgmt addresses"
 			}
 		}
+		if !out.Quorum && m.leftBehind() {
+			out.Message = fmt.Sprintf("the authority of %s was changed without this filer, and the others refuse it: join it again. On another filer run "+
+				"`netquorum token create --filer %s`; here stop the daemon, move %s away, start the daemon, and run "+
+				"`netquorum join --filer %[2]s --peer ANOTHER-FILER --token-file FILE`", out.Cluster, m.name, m.cfg.storeDir())
+		}
 		if raft.Failure != "" {
 			out.Message = raft.Failure
 		}
@@ -215,6 +221,22 @@ func (m *member) status(ctx context.Context) api.Status {
 		out.Servers = append(out.Servers, serverStatus(config, h, answers))
 	}
 	return out
+}
+
+// leftBehind reports whether no other filer is reached, and more than half of them
+// show certificates of an authority of this cluster that this filer does not know.
+func (m *member) leftBehind() bool {
+	all := m.endpoint.Links()
+	n := 0
+	for _, l := range all {
+		if l.Up {
+			return false
+		}
+		if l.Estranged {
+			n++
+		}
+	}
+	return 2*n > len(all)
 }
 
 // serverStatus tells where a server is, as its host reports it.

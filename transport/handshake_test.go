@@ -255,7 +255,7 @@ func TestImpostorsAreNotSpokenTo(t *testing.T) {
 			c.Route(b.ID, test.at)
 			_, err := a.Open(within(t, 5*time.Second), b.ID, echo, link.Control)
 			var peer *transport.PeerError
-			if !errors.As(err, &peer) || peer.Reason != test.reason {
+			if !errors.As(err, &peer) || peer.Reason != test.reason || peer.Ours {
 				t.Errorf("got %v, want a PeerError for %s", err, test.reason)
 			}
 			if s := a.Stats(); s.Open != 0 {

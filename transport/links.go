@@ -19,6 +19,9 @@ type LinkStatus struct {
 	Since time.Time // when the link was made; zero when there is none
 	// Kind is what carries it, tcp or sctp; Reason why not the latter.
 	Kind, Reason string
+	// Estranged says that the filer showed a certificate of this cluster that an
+	// authority unknown here has issued, when it was called last: see PeerError.Ours.
+	Estranged bool
 	// Paths are those that the link has or should have, the best first.
 	Paths []PathStatus
 	link.Status
@@ -64,6 +67,10 @@ func (k *keeper) status(wanted []path) LinkStatus {
 		v = k.look(l, time.Now())
 		out.Status, out.Since, out.Up = l.Status(), k.since, v.alive()
 		out.Kind, out.Reason = k.kind(v, why)
+	}
+	for _, err := range k.failures {
+		peer := new(PeerError)
+		out.Estranged = out.Estranged || !out.Up && errors.As(err, &peer) && peer.Ours
 	}
 	of := map[link.Path]link.CarrierStatus{}
 	for _, c := range out.Status.Carriers {

@@ -18,7 +18,11 @@ type PeerError struct {
 	Filer  netquorum.FilerID // who it says it is, when it says so
 	Name   string
 	Want   netquorum.FilerID // who was called; empty for a caller
-	Err    error
+	// Ours says that the certificate, which another authority has issued, names this
+	// cluster: one of the two sides has most likely missed a change of the authority.
+	// Nothing proves it.
+	Ours bool
+	Err  error
 }
 
 func (e *PeerError) Error() string {
@@ -30,6 +34,9 @@ func (e *PeerError) Error() string {
 	case NoCertificate:
 		return who + " showed no certificate"
 	case OtherCluster:
+		if e.Ours {
+			return who + " shows a certificate of an authority of this cluster that is not trusted here: one of the two has missed a change of the authority and has to join again"
+		}
 		return who + " belongs to another cluster"
 	case Expired:
 		return fmt.Sprintf("the certificate of %s has expired: %v; check the clocks of both filers", who, e.Err)
@@ -64,7 +71,8 @@ func (i *Identity) verify(cs tls.ConnectionState, usage x509.ExtKeyUsage, now ti
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return person{}, &PeerError{Reason: Expired, Err: err}
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return person{}, &PeerError{Reason: OtherCluster, Err: err}
+		named, _ := oneURI(cert, clusterPrefix)
+		return person{}, &PeerError{Reason: OtherCluster, Ours: named == i.ClusterID, Err: err}
 	case err != nil:
 		return person{}, &PeerError{Reason: NotAFiler, Err: err}
 	}

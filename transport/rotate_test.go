@@ -3,6 +3,7 @@ package transport_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -192,6 +193,14 @@ func TestAnAuthorityThatIsNotTrustedCarriesNothing(t *testing.T) {
 	transporttest.Eventually(t, "the link has no path that works", func() bool {
 		for _, l := range two.Links() {
 			if l.Up {
+				return false
+			}
+		}
+		return true
+	})
+	transporttest.Eventually(t, "both to say that one has missed a change of the authority", func() bool {
+		for _, k := range []*keyed{one, two} {
+			if l := k.Links(); len(l) != 1 || !l[0].Estranged || !strings.Contains(l[0].Paths[0].Failure, "missed a change of the authority") {
 				return false
 			}
 		}

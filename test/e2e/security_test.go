@@ -26,6 +26,7 @@ func TestLabSecurity(t *testing.T) {
 	}
 	t.Run("1,000 half-open connections", func(t *testing.T) { halfOpen(c.in(t)) })
 	t.Run("the authority is changed", func(t *testing.T) { authorityChanged(c.in(t)) })
+	t.Run("the authority is changed without a filer that is away", func(t *testing.T) { authorityChangedWithout(c.in(t)) })
 	t.Run("a filer is revoked", func(t *testing.T) { filerRevoked(c.in(t)) })
 }
 
@@ -165,6 +166,48 @@ func authorityChanged(c *cluster) {
 	c.must(c.KillDaemon("filer3"))
 	c.must(c.StartDaemon("filer3"))
 	c.settled("filer3")
+}
+
+// authorityChangedWithout does what docs/security.md says, word by word.
+func authorityChangedWithout(c *cluster) {
+	c.must(c.Kill("filer3"))
+	c.expect(c.cli("filer1", "", "authority", "rotate", "--without", "filer3"), 0, "the authority is")
+	c.must(c.Power("filer3"))
+	says := func(filer string, args []string, words ...string) {
+		c.t.Helper()
+		c.await(fmt.Sprintf("%v on %s to say what is wrong", args, filer), patience(), func() error {
+			a := c.cli(filer, "", args...)
+			for _, w := range words {
+				if !strings.Contains(a.text(), w) {
+					return fmt.Errorf("%q is not in: %s", w, a.text())
+				}
+			}
+			return nil
+		})
+	}
+	says("filer3", []string{"status"}, "NO QUORUM", "was changed without this filer", "netquorum token create --filer filer3",
+		"move /var/lib/netquorum/store away", "netquorum join --filer filer3")
+	says("filer3", []string{"links", "filer1"}, "missed a change of the authority and has to join again")
+	says("filer1", []string{"links", "filer3"}, "missed a change of the authority and has to join again")
+
+	token := c.nq("filer1", "", "token", "create", "--filer", "filer3")
+	c.must(c.StopDaemon("filer3"))
+	c.sh("filer3", "mv /var/lib/netquorum/store /var/lib/netquorum/store.old")
+	c.must(c.StartDaemon("filer3"))
+	says("filer3", []string{"status"}, "in no cluster", "netquorum token create --filer filer3")
+	c.expect(c.cli("filer3", token, "join", "--filer", "filer3", "--peer", "10.1.1.2", "--token-file", "-"), 0, "filer3 joined cluster")
+	c.settled("filer1")
+	c.agree("filer1")
+	a, err := c.client("filer3").Authority(c.t.Context())
+	c.must(err)
+	for _, f := range a.Filers {
+		if f.Shows != a.Fingerprint {
+			c.t.Errorf("%s shows %s, not %s", f.Name, f.Shows, a.Fingerprint)
+		}
+	}
+	if len(a.Filers) != 3 {
+		c.t.Errorf("%d filers", len(a.Filers))
+	}
 }
 
 func filerRevoked(c *cluster) {
