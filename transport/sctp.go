@@ -99,6 +99,8 @@ func (s *sctpPort) rebind() (changed bool) {
 		return true
 	case s.listener == nil:
 		s.why = err
+	case errors.Is(err, errAbsent): // found anew at each call that fails
+		e.log.Debug("all addresses of the SCTP port have gone", "addresses", want)
 	default:
 		e.log.Warn("the SCTP port does not follow this filer's addresses yet", "addresses", want, "err", err)
 	}
