@@ -508,3 +508,22 @@ func TestAQueueThatIsFullRefuses(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// TestACompletionMayComeAtTheInstantThatTheMessageIsKnownToBeSent: the answer to
+// the sending and the completion come over two connections.
+func TestACompletionMayComeAtTheInstantThatTheMessageIsKnownToBeSent(t *testing.T) {
+	c := New(Config{Name: "mxa", KeepCompletions: true})
+	defer c.Close()
+	for i := range 20_000 {
+		id := fmt.Sprint(i)
+		s := &Sent{message: Message{Key: id}, durable: make(chan struct{}), done: make(chan struct{})}
+		c.sending[id] = 1
+		var wg sync.WaitGroup
+		wg.Go(func() { c.completed(api.Completion{ID: id, Outcome: api.OutcomeDone}) })
+		c.sent(s, outcome{SentMessage: api.SentMessage{ID: id}})
+		wg.Wait()
+		if <-s.Done(); s.ID() != id {
+			t.Fatalf("%s was sent as %s", id, s.ID())
+		}
+	}
+}

@@ -211,8 +211,10 @@ func (c *Client) sent(s *Sent, o outcome) {
 	if c.settled(s.message.Key); c.sending[s.message.Key] == 0 {
 		delete(c.early, id)
 	}
+	// Not before it waits: who is told may have it handled at once. And not after
+	// the lock: whoever finishes it then would close the channel too.
+	close(s.durable)
 	c.mu.Unlock()
-	close(s.durable) // not before it waits: who is told may have it handled at once
 	switch {
 	case came:
 		s.finish(done, done.Err())
