@@ -7,5 +7,7 @@
 // compiling in an emulated machine takes for ever.
 //
 // NQ_CUTS is how often TestLabManagementMovedThroughPowerCuts cuts the power,
-// 12 times when not set; NQ_SEED makes it cut at the same instants again.
+// 12 times when not set; NQ_SEED makes it cut at the same instants again, and
+// those that kill daemons under messages kill at the same ones. NQ_MESSAGES_LONG
+// has the tests of messages last about a minute each.
 package e2e

@@ -103,11 +103,16 @@ func cuts() (n int, seed uint64) {
 	if n == 0 {
 		n = 12
 	}
+	return n, newSeed()
+}
+
+// newSeed is NQ_SEED, or one that was never used before.
+func newSeed() uint64 {
 	seed, err := strconv.ParseUint(os.Getenv("NQ_SEED"), 10, 64)
 	if err != nil {
 		seed = rand.Uint64() % 1000
 	}
-	return n, seed
+	return seed
 }
 
 // N37: the management network moves while filers write, and all filers lose their
