@@ -80,6 +80,13 @@ func (p *post) send(to api.MessageTarget, stream string, bulk bool) {
 	}, nil))
 }
 
+// waiting is how many messages were sent and not handled yet.
+func (p *post) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sent) - len(p.calls)
+}
+
 // note is what every handler does. A stream's messages come in the order sent, and
 // none is left out. When a connection has ended, those whose ends were not on disk
 // come again, in that order too.

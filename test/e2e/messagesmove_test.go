@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,30 +77,59 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var sending group
+	var draining atomic.Bool
 	const streams, rate = 20, 500
 	for s := range streams {
 		sending.Go(func() {
 			tick := time.NewTicker(time.Second * streams / rate)
 			defer tick.Stop()
-			for ctx.Err() == nil {
+			for ; ctx.Err() == nil; <-tick.C {
+				if draining.Load() {
+					continue
+				}
 				p.send(api.MessageTarget{Service: "count", VServer: "files"}, fmt.Sprint("s", s), s%4 == 0)
-				<-tick.C
 			}
 		})
 	}
-	began, moves, stood, longest := time.Now(), 0, 0, time.Duration(0)
+	began, moves, stood, paused, longest := time.Now(), 0, 0, 0, time.Duration(0)
+	// A daemon that stood still for 2 s while its log was written takes its disk for
+	// hanging, and ends.
+	restarts := 0
+	revive := func() {
+		for _, f := range hosts {
+			if c.node(f).Daemon == 0 {
+				restarts++
+				c.must(c.StartDaemon(f))
+			}
+		}
+	}
+	drain := func(left int) {
+		draining.Store(true)
+		defer draining.Store(false)
+		c.await("what has piled up is handled", patience(), func() error {
+			revive()
+			if n := p.waiting(); n > left {
+				return fmt.Errorf("%d messages wait", n)
+			}
+			return nil
+		})
+	}
 	for group := "west"; !enough(moves, time.Since(began)); moves++ {
+		if p.waiting() > backlog {
+			paused++
+			drain(backlog / 10)
+		}
 		next := time.NewTimer(300 * time.Millisecond)
 		if moves%10 == 4 {
 			stood++
 			host, since := c.host("filer1", "files"), time.Now()
 			c.must(c.SignalDaemon(host, unix.SIGSTOP))
-			c.moveTo(group, hosts[group])
+			c.moveTo(group, hosts[group], revive)
 			<-time.After(tooLate + tooLate/5)
 			c.must(c.SignalDaemon(host, unix.SIGCONT))
 			longest = max(longest, time.Since(since))
 		} else {
-			c.moveTo(group, hosts[group])
+			c.moveTo(group, hosts[group], revive)
 		}
 		<-next.C
 		group = map[string]string{"west": "east", "east": "west"}[group]
@@ -107,7 +137,13 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 	took := time.Since(began)
 	stop()
 	sending.Wait()
+	drain(0)
 	p.completed()
+	for service, connections := range p.used {
+		if len(connections) > restarts+1 { // what comes over another one may come again
+			t.Errorf("the messages of %s came over %d connections; %d daemons were restarted", service, len(connections), restarts)
+		}
+	}
 
 	late, most := 0, time.Duration(0)
 	epochs := c.epochs("filer1", "files")
@@ -138,8 +174,8 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 	for _, host := range hosts {
 		refused += int(c.metric(host, `netquorum_messages_total{event="refused"}`))
 	}
-	t.Logf("%d messages in %v, %.0f a second, %d moves, %d of them because the host stood still; %d refused and sent on, %v given up, %d handled again; %d handled after their epoch because their filer stood still, the others at most %v",
-		len(p.sent), took.Round(time.Millisecond), float64(len(p.sent))/took.Seconds(), moves, stood, refused, abandoned, p.again, late, most.Round(time.Millisecond))
+	t.Logf("%d messages in %v, %.0f a second, %d moves, %d of them because the host stood still, %d after a pause, %d daemons restarted; %d refused and sent on, %v given up, %d handled again; %d handled after their epoch because their filer stood still, the others at most %v",
+		len(p.sent), took.Round(time.Millisecond), float64(len(p.sent))/took.Seconds(), moves, stood, paused, restarts, refused, abandoned, p.again, late, most.Round(time.Millisecond))
 	if abandoned > 0 && longest < 4*time.Second { // 5 s are promised
 		t.Errorf("%v messages were given up although their host was within reach", abandoned)
 	}
@@ -148,12 +184,17 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 	}
 }
 
+// backlog is how many messages may wait before the next move and the next message:
+// this process, its race detector and three daemons share the machine, and do not
+// catch up beside 500 messages a second.
+const backlog = 1000
+
 // tooLate is how long after the end of its epoch a message is handled by a filer
 // that does not look; one that does may be held up on its way to the program.
 const tooLate = time.Second
 
 // moveTo has the virtual server hosted by the one filer of a group.
-func (c *cluster) moveTo(group, filer string) {
+func (c *cluster) moveTo(group, filer string, meanwhile func()) {
 	c.t.Helper()
 	client := c.client("filer1")
 	defer client.Close()
@@ -169,6 +210,7 @@ func (c *cluster) moveTo(group, filer string) {
 		c.t.Fatal(err)
 	}
 	c.await("the server is placed on "+filer, patience(), func() error {
+		meanwhile()
 		d, err := client.Get(ctx, netquorum.KindPlacement, "files", api.Stale)
 		if err == nil && d.Spec.(*netquorum.Placement).Filer != filer {
 			err = errors.New("it is not")
