@@ -143,7 +143,7 @@ func (p *post) serve(filer, service string) {
 }
 
 // consumers is how many messages a program handles at a time.
-const consumers = 16
+const consumers = 64
 
 // completed waits until every message has ended, and checks that it was handled,
 // that it ended once, and that its completion says by whom.

@@ -69,6 +69,7 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPost(c, "filer1")
+	p.takes = 50 * time.Millisecond // so that some wait on a filer when its server leaves
 	hosts := map[string]string{"east": "filer2", "west": "filer3"}
 	for _, host := range hosts {
 		p.serve(host, "count")
@@ -78,7 +79,7 @@ func TestLabMessagesFollowAServerThatMoves(t *testing.T) {
 	defer stop()
 	var sending group
 	var draining atomic.Bool
-	const streams, rate = 20, 500
+	const streams, rate = 50, 500
 	for s := range streams {
 		sending.Go(func() {
 			tick := time.NewTicker(time.Second * streams / rate)
