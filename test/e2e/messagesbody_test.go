@@ -220,7 +220,7 @@ func (m *memory) read(what string) (kb int) {
 // Bodies that are on their way do not delay small messages: those do not wait for
 // the end of any.
 func TestLabBulkDoesNotDelayControl(t *testing.T) {
-	bodies := 3
+	bodies := 2
 	if longMessages {
 		bodies = 30
 	}

@@ -14,7 +14,7 @@ import (
 // is lost, each has one completion, and one is handled again only when the
 // receiver's daemon was killed before it said that the message's end is on disk.
 func TestLabMessagesSurviveKilledDaemons(t *testing.T) {
-	messages, lasts := 1000, 4*time.Second
+	messages, lasts := 1000, 3500*time.Millisecond
 	if longMessages {
 		messages, lasts = 10_000, time.Minute
 	}
