@@ -188,6 +188,11 @@ func (s *inSession) put(e envelope, inline []byte) error {
 			q.blocked = slices.Insert(q.blocked, i, e.id.Seq)
 		}
 		s.note(func(b []byte) []byte { return appendNote(b, frameBusy, e.id, e.attempt) })
+		if !q.service.full {
+			// There is room by now for what was turned away before it. The sender has
+			// heard of that already, and would wait for ever after this.
+			s.note(func(b []byte) []byte { return appendReady(b, e.to.Service) })
+		}
 		n.room[e.priority].Release(cost)
 		return nil
 	case e.spooled && e.size > n.cfg.Limits.MaxBody:
@@ -199,9 +204,6 @@ func (s *inSession) put(e envelope, inline []byte) error {
 	}
 	if len(q.blocked) > 0 && e.id.Seq == q.blocked[0] {
 		q.blocked = q.blocked[1:]
-		// What came after it has been turned away since, perhaps when there was room
-		// again and nobody was to be told any more.
-		s.note(func(b []byte) []byte { return appendReady(b, e.to.Service) })
 	}
 	r.state, r.at, r.file, r.place = x.state, x.at, x.file, x.place
 	n.remember(x)

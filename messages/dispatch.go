@@ -131,11 +131,6 @@ func (n *Node) finish(x *in, v verdict, then func(error)) {
 func (n *Node) handled(x *in) {
 	n.counts.Handled++
 	n.release(x)
-	if x.env.spooled { // any service may have been waiting for the spool
-		for _, sv := range n.services {
-			n.roomAgain(sv)
-		}
-	}
 	n.answer(x)
 }
 

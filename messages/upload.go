@@ -99,13 +99,17 @@ func (n *Node) seal(x *in) {
 	})
 }
 
-// release removes the body of a message that has an end.
+// release removes the body of a message that has an end. Any service may have been
+// waiting for its room.
 func (n *Node) release(x *in) {
 	if !x.env.spooled || x.file == "" {
 		return
 	}
 	n.spool.remove(x.file)
 	n.spool.in.Add(-x.env.size)
+	for _, sv := range n.services {
+		n.roomAgain(sv)
+	}
 	x.file = ""
 	if u := x.upload; u != nil && !x.sealing {
 		u.file.Close()
