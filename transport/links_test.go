@@ -104,6 +104,8 @@ func TestAddressesChangeWhileMessagesFlow(t *testing.T) {
 	out := newPost(t, a, b, "test-out/1", 2*time.Millisecond)
 	back := newPost(t, b, a, "test-back/1", 2*time.Millisecond)
 	awaitLocals(t, a, b.ID, "127.1.0.1", "127.2.0.1")
+	awaitLocals(t, b, a.ID, "127.1.0.2", "127.2.0.2")
+	transporttest.Eventually(t, "messages both ways", func() bool { return out.count() > 0 && back.count() > 0 })
 	goroutines := runtime.NumGoroutine()
 	link := a.Links()[0].Incarnation
 	for _, step := range []struct{ a, b []string }{
