@@ -404,8 +404,9 @@ func (m *Manager) accepts(partner string, p proven) bool {
 }
 
 // Recheck looks at the book again: carriers that were proved by a secret that is
-// gone, or by a cluster that is not meant any more, are cut, and partners are called where and by what they should be now.
-// Call it after every change of partners or secrets.
+// gone, or by a cluster that is not meant any more, are cut, and partners are called
+// where and by what they should be now. Call it after every change of partners or
+// secrets.
 func (m *Manager) Recheck() {
 	var cut []*link.Carrier
 	var ended []*link.Link
